@@ -1,0 +1,16 @@
+//! What every leafgate service needs around its own work: configuration, clock, telemetry, the
+//! health listener and an orderly end.
+
+mod clock;
+mod config;
+mod http;
+mod secret;
+mod shutdown;
+mod telemetry;
+
+pub use clock::{Clock, SystemClock};
+pub use config::{Environment, LoadConfigError, load_config};
+pub use http::{HealthListener, Readiness, ReadinessReport, StartListenerError};
+pub use secret::{ReadSecretError, read_secret};
+pub use shutdown::{Shutdown, shutdown_on_signals};
+pub use telemetry::{InitTelemetryError, LogFormat, LogLine, LogOutput, LogWriter, init_telemetry};

@@ -1,0 +1,224 @@
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use leafgate_identity::Binding;
+use leafgate_runtime::{Environment, LoadConfigError, LogFormat, load_config};
+use serde::Deserialize;
+
+/// The configuration of a callout replica, as written. Paths are relative to the file's folder.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The site that this leaf cluster serves: `{site}` in policies, and what a device's own site
+    /// must equal.
+    pub site: String,
+    /// This replica's name, unique in the cluster; its private inbox is `_INBOX.<replica>.>`.
+    pub replica: String,
+    /// `{prefix}` in policies.
+    #[serde(default = "default_subject_prefix")]
+    pub subject_prefix: String,
+    /// The connection that requests come over, and the keys that answers are signed with.
+    pub nats: NatsConfig,
+    /// The connection to the system account.
+    pub system: Option<SystemConfig>,
+    /// The registry.
+    pub store: StoreConfig,
+    /// Which issuers name devices, and how.
+    #[serde(rename = "trust_domain")]
+    pub trust_domains: Vec<TrustDomainConfig>,
+    /// Probes and metrics.
+    #[serde(default)]
+    pub http: HttpConfig,
+    /// Logging.
+    #[serde(default)]
+    pub log: LogConfig,
+    /// Bounds on time, memory and work.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+}
+
+/// `[nats]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NatsConfig {
+    /// The leaf cluster's servers, `tls://host:4222`.
+    pub urls: Vec<String>,
+    /// What verifies the servers' certificates; none for plain TCP.
+    pub ca_file: Option<PathBuf>,
+    /// The certificate (profile `nats-client`) that the device listener asks for.
+    pub cert_file: Option<PathBuf>,
+    /// Its key.
+    pub key_file: Option<PathBuf>,
+    /// The nkey seed (`SU…`) of this replica's user in the AUTH account.
+    pub nkey_seed_file: PathBuf,
+    /// The seed (`SA…`) of `auth_callout.issuer`.
+    pub issuer_seed_file: PathBuf,
+    /// The seed (`SX…`) of `auth_callout.xkey`; requests in the clear are then refused.
+    pub xkey_seed_file: Option<PathBuf>,
+    /// Worker threads, each with a connection of its own; 0 for one a core.
+    #[serde(default)]
+    pub workers: usize,
+}
+
+/// `[system]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SystemConfig {
+    /// The nkey seed (`SU…`) of this replica's user in the system account.
+    pub nkey_seed_file: PathBuf,
+    /// Other servers than `[nats]` names, in the same cluster.
+    pub urls: Option<Vec<String>>,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// `sqlite:PATH`.
+    pub url: String,
+}
+
+/// `[[trust_domain]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustDomainConfig {
+    /// Its name, as device records have it.
+    pub name: String,
+    /// Certificates of its issuing authorities, PEM, one a file.
+    pub issuers: Vec<PathBuf>,
+    /// The form of its devices' common names.
+    #[serde(default = "default_cn_pattern")]
+    pub cn_pattern: String,
+    /// How certificates bind to devices.
+    #[serde(default = "default_binding")]
+    pub binding: Binding,
+    /// Policy files, in order.
+    pub policies: Vec<PathBuf>,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// Where `/health`, `/livez`, `/readyz` and `/metrics` are served.
+    pub listen: SocketAddr,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// What is logged: `info`, `leafgate_feed=debug,info`, …
+    pub filter: String,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// From a request's receipt to its answer, in milliseconds. nats-server's own PING breaks the
+    /// client's handshake from 2 s on.
+    pub deadline_ms: u64,
+    /// Requests that may wait in one worker; the oldest give way.
+    pub waiting_requests: usize,
+    /// Requests of one worker that may wait for the store or the system account at once.
+    pub concurrent_lookups: usize,
+    /// Device records kept in memory.
+    pub cached_devices: usize,
+    /// How long known devices are let in while the registry can't be read, in seconds.
+    pub serve_stale_secs: u64,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 9090)),
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::default(),
+            filter: "info,async_nats=warn".to_owned(),
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            deadline_ms: 1_200,
+            waiting_requests: 8_192,
+            concurrent_lookups: 256,
+            cached_devices: 200_000,
+            serve_stale_secs: 3_600,
+        }
+    }
+}
+
+fn default_subject_prefix() -> String {
+    "device".to_owned()
+}
+
+fn default_cn_pattern() -> String {
+    leafgate_identity::CnPattern::DEFAULT.to_owned()
+}
+
+fn default_binding() -> Binding {
+    Binding::Issued
+}
+
+impl Config {
+    /// Reads the file and lays the environment over it.
+    ///
+    /// # Errors
+    /// [`LoadConfigError`] with file and line.
+    pub fn load(path: &Path, environment: &Environment) -> Result<Self, LoadConfigError> {
+        let mut config: Self = load_config(path, environment)?;
+        config.resolve_paths(path.parent().unwrap_or(Path::new("")));
+        Ok(config)
+    }
+
+    fn resolve_paths(&mut self, folder: &Path) {
+        let nats = &mut self.nats;
+        let optional = [
+            &mut nats.ca_file,
+            &mut nats.cert_file,
+            &mut nats.key_file,
+            &mut nats.xkey_seed_file,
+        ];
+        let plain = [&mut nats.nkey_seed_file, &mut nats.issuer_seed_file];
+        let domains = self
+            .trust_domains
+            .iter_mut()
+            .flat_map(|domain| domain.issuers.iter_mut().chain(&mut domain.policies));
+        let system = self.system.iter_mut().map(|system| &mut system.nkey_seed_file);
+        optional
+            .into_iter()
+            .flatten()
+            .chain(plain)
+            .chain(domains)
+            .chain(system)
+            .for_each(|path| *path = folder.join(&*path));
+        if let Some(path) = self.store.url.strip_prefix("sqlite:") {
+            self.store.url = format!("sqlite:{}", folder.join(path).display());
+        }
+    }
+}
+
+impl LimitsConfig {
+    /// From a request's receipt to its answer.
+    pub fn deadline(&self) -> Duration {
+        Duration::from_millis(self.deadline_ms)
+    }
+
+    /// How long known devices are let in while the registry can't be read.
+    pub fn serve_stale(&self) -> Duration {
+        Duration::from_secs(self.serve_stale_secs)
+    }
+}

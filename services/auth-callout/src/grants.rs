@@ -1,0 +1,128 @@
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use leafgate_identity::{DeviceId, DeviceIdentity, UnixMs};
+use leafgate_nats_jwt::ServerKey;
+use leafgate_policy::ConnectionFacts;
+
+const SHARDS: usize = 64;
+
+/// A connection that this replica let in, or is deciding about: enough to end it, and to decide
+/// again whether it may stay.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) place: Place,
+    pub(crate) identity: Arc<DeviceIdentity>,
+    pub(crate) connection: ConnectionFacts,
+    /// A hash of what was granted, and until when; `None` while it is being decided.
+    pub(crate) granted: Option<Granted>,
+}
+
+/// Where a connection lives: nats-server's id for itself and its number for the connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) server_id: ServerKey,
+    pub(crate) client_id: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Granted {
+    pub(crate) permission_hash: u64,
+    pub(crate) until: UnixMs,
+}
+
+/// Which sessions this replica has granted, by device.
+///
+/// A session is recorded before its device is looked up, so that whoever evicts the device sees
+/// every session whose decision could rest on the evicted record.
+#[derive(Debug)]
+pub(crate) struct Grants {
+    shards: Vec<Mutex<HashMap<DeviceId, Vec<Session>>>>,
+    hasher: RandomState,
+}
+
+impl Grants {
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Remembers a session that is about to be decided; once, however often it is decided.
+    pub(crate) fn record(&self, session: Session) {
+        let mut shard = self.shard(&session.identity.id);
+        let sessions = shard.entry(session.identity.id.clone()).or_default();
+        match sessions.iter_mut().find(|known| known.place == session.place) {
+            Some(known) => *known = session,
+            None => sessions.push(session),
+        }
+    }
+
+    /// Notes what was granted. A session that was taken meanwhile stays taken.
+    pub(crate) fn settle(&self, id: &DeviceId, place: &Place, granted: Granted) {
+        if let Some(session) = self
+            .shard(id)
+            .get_mut(id)
+            .and_then(|sessions| sessions.iter_mut().find(|session| session.place == *place))
+        {
+            session.granted = Some(granted);
+        }
+    }
+
+    /// Forgets one session: refused, or gone.
+    pub(crate) fn forget(&self, id: &DeviceId, place: &Place) {
+        let mut shard = self.shard(id);
+        if let Some(sessions) = shard.get_mut(id) {
+            sessions.retain(|session| session.place != *place);
+            if sessions.is_empty() {
+                shard.remove(id);
+            }
+        }
+    }
+
+    /// Forgets and returns all sessions of a device.
+    pub(crate) fn take(&self, id: &DeviceId) -> Vec<Session> {
+        self.shard(id).remove(id).unwrap_or_default()
+    }
+
+    /// The sessions of a device.
+    pub(crate) fn of(&self, id: &DeviceId) -> Vec<Session> {
+        self.shard(id).get(id).cloned().unwrap_or_default()
+    }
+
+    /// The devices that have sessions.
+    pub(crate) fn devices(&self) -> Vec<DeviceId> {
+        let each = self.shards.iter();
+        each.flat_map(|shard| lock(shard).keys().cloned().collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// Forgets sessions whose JWT has run out: the server has ended them.
+    pub(crate) fn purge(&self, now: UnixMs) {
+        for shard in &self.shards {
+            lock(shard).retain(|_, sessions| {
+                sessions.retain(|session| session.granted.is_none_or(|granted| granted.until > now));
+                !sessions.is_empty()
+            });
+        }
+    }
+
+    /// How many sessions are remembered.
+    pub(crate) fn len(&self) -> usize {
+        let each = self.shards.iter();
+        each.map(|shard| lock(shard).values().map(Vec::len).sum::<usize>())
+            .sum()
+    }
+
+    fn shard(&self, id: &DeviceId) -> MutexGuard<'_, HashMap<DeviceId, Vec<Session>>> {
+        lock(&self.shards[self.hasher.hash_one(id) as usize % SHARDS])
+    }
+}
+
+/// No code that holds these locks can panic half-way through a change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

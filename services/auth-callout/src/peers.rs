@@ -1,0 +1,130 @@
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::{Client, Message};
+use futures::StreamExt;
+use leafgate_identity::DeviceId;
+use leafgate_registry::FeedPosition;
+use leafgate_runtime::{Clock, Shutdown};
+use serde::{Deserialize, Serialize};
+
+use crate::revocation::Revocation;
+
+const EVICT: &str = "leafgate.v1.evict";
+const ALIVE: &str = "leafgate.v1.alive";
+
+/// How often a replica says that it lives…
+const ALIVE_EVERY: Duration = Duration::from_secs(5);
+/// …and after how long without word it counts as gone.
+const GONE_AFTER: Duration = Duration::from_secs(15);
+
+/// What replicas say to each other over the callout's account: hints, never authority. Whoever
+/// hears of an eviction reads the registry itself.
+#[derive(Clone)]
+pub(crate) struct Peers {
+    client: Client,
+    replica: Arc<str>,
+    clock: Arc<dyn Clock>,
+    others: Arc<Mutex<HashMap<String, Duration>>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Eviction {
+    epoch: String,
+    seq: u64,
+    device_id: DeviceId,
+}
+
+impl Peers {
+    pub(crate) fn new(client: Client, replica: &str, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            client,
+            replica: replica.into(),
+            clock,
+            others: Arc::default(),
+        }
+    }
+
+    /// Tells the others that what they remember of a device is old.
+    pub(crate) async fn announce_eviction(&self, id: &DeviceId, position: &FeedPosition) {
+        let eviction = Eviction {
+            epoch: position.epoch.to_string(),
+            seq: position.seq,
+            device_id: id.clone(),
+        };
+        let body = serde_json::to_vec(&eviction).expect("strings always serialise");
+        if let Err(error) = self.client.publish(EVICT, body.into()).await {
+            tracing::warn!(%error, "other replicas could not be told of an eviction");
+        }
+    }
+
+    /// Listens to the others, and lets them know of this replica.
+    pub(crate) async fn run(self, revocation: Arc<Revocation>, shutdown: Shutdown) {
+        let subscribed = futures::try_join!(
+            self.client.subscribe(EVICT),
+            self.client.subscribe(format!("{ALIVE}.*")),
+        );
+        let (mut evictions, mut lives) = match subscribed {
+            Ok(subscribed) => subscribed,
+            Err(error) => {
+                tracing::error!(%error, "can't listen to other replicas");
+                return;
+            }
+        };
+        let mut ticks = tokio::time::interval(ALIVE_EVERY);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = ticks.tick() => self.say_alive().await,
+                Some(message) = evictions.next() => self.hear_eviction(&message, &revocation),
+                Some(message) = lives.next() => self.hear_alive(&message),
+                else => return,
+            }
+        }
+    }
+
+    /// Whether this replica is the one of those alive that looks after the device.
+    pub(crate) fn is_mine(&self, id: &DeviceId) -> bool {
+        let now = self.clock.monotonic();
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.retain(|_, seen| now.saturating_sub(*seen) < GONE_AFTER);
+        let own = weight(&self.replica, id);
+        others.keys().all(|other| weight(other, id) < own)
+    }
+
+    async fn say_alive(&self) {
+        let subject = format!("{ALIVE}.{}", self.replica);
+        if let Err(error) = self.client.publish(subject, "".into()).await {
+            tracing::warn!(%error, "other replicas could not be told that this one lives");
+        }
+    }
+
+    fn hear_eviction(&self, message: &Message, revocation: &Revocation) {
+        match serde_json::from_slice::<Eviction>(&message.payload) {
+            Ok(eviction) => {
+                revocation.hear(eviction.device_id, &eviction.epoch, eviction.seq);
+            }
+            Err(error) => tracing::warn!(%error, "an eviction by another replica can't be read"),
+        }
+    }
+
+    fn hear_alive(&self, message: &Message) {
+        let name = message.subject.strip_prefix(ALIVE).unwrap_or_default();
+        let name = name.trim_start_matches('.');
+        if name != &*self.replica {
+            let now = self.clock.monotonic();
+            let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+            others.insert(name.to_owned(), now);
+        }
+    }
+}
+
+/// Rendezvous hashing: of those alive, the one with the greatest weight. All replicas run the same
+/// program, so `DefaultHasher` with its fixed keys agrees between them.
+fn weight(replica: &str, id: &DeviceId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (replica, id.as_str()).hash(&mut hasher);
+    hasher.finish()
+}

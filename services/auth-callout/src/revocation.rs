@@ -1,0 +1,312 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use leafgate_feed::FeedSink;
+use leafgate_identity::DeviceId;
+use leafgate_registry::{Event, EventKind, FeedPosition, StoreError};
+use leafgate_runtime::Shutdown;
+use leafgate_sessions::{ConnectionFilter, KickOutcome, SystemAccount};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::grants::{Place, Session};
+use crate::live::admits_live;
+use crate::peers::Peers;
+use crate::random;
+use crate::worker::Shared;
+
+/// Kicks and searches under way at once.
+const CONCURRENCY: usize = 64;
+
+/// How often a kick that was not answered is tried.
+const KICK_ATTEMPTS: u32 = 4;
+
+/// The search for sessions that another replica granted waits for this long and up to as long
+/// again, so that replicas don't all search at once.
+const SEARCH_DELAY: Duration = Duration::from_millis(50);
+
+/// Applies the change feed to this replica: forgets first, then ends sessions.
+pub(crate) struct Revocation {
+    shared: Arc<Shared>,
+    jobs: mpsc::UnboundedSender<Job>,
+    applied: Mutex<Option<FeedPosition>>,
+}
+
+/// What is to be done about a device's sessions.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// It may have none: end those taken, then any that other replicas granted.
+    End {
+        id: DeviceId,
+        sessions: Vec<Session>,
+        origin: Origin,
+    },
+    /// What it may do has changed, perhaps: end those that would now be decided otherwise.
+    Reconsider { id: DeviceId, origin: Origin },
+}
+
+/// Where the news of a change came from.
+#[derive(Debug, Clone)]
+pub(crate) enum Origin {
+    /// The change feed, at this position: the other replicas are told.
+    Feed(FeedPosition),
+    /// Another replica, or a feed that was replaced.
+    Hint,
+}
+
+/// What an event does to the sessions of its device.
+enum Effect {
+    None,
+    Ends,
+    Alters,
+}
+
+fn effect_of(kind: &EventKind) -> Effect {
+    match kind {
+        EventKind::DeviceDisabled | EventKind::DeviceRevoked | EventKind::DeviceDeleted => {
+            Effect::Ends
+        }
+        EventKind::DeviceRegistered
+        | EventKind::DeviceApproved
+        | EventKind::CertificatePrepared
+        | EventKind::CertificateIssued
+        | EventKind::CrlNumbered
+        | EventKind::EpochStarted => Effect::None,
+        // Including kinds that this version does not know.
+        _ => Effect::Alters,
+    }
+}
+
+impl Revocation {
+    pub(crate) fn new(shared: Arc<Shared>) -> (Self, mpsc::UnboundedReceiver<Job>) {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let revocation = Self {
+            shared,
+            jobs,
+            applied: Mutex::new(None),
+        };
+        (revocation, queue)
+    }
+
+    /// Another replica has applied a change to this device. Unless it has been applied here too,
+    /// forgets what is remembered of the device and has its sessions decided again.
+    pub(crate) fn hear(&self, id: DeviceId, epoch: &str, seq: u64) {
+        let known = self.applied().as_ref().is_some_and(|applied| {
+            applied.epoch.to_string() == epoch && applied.seq >= seq
+        });
+        if !known {
+            self.shared.decider.records.evict(&id);
+            let origin = Origin::Hint;
+            self.enqueue(Job::Reconsider { id, origin });
+        }
+    }
+
+    fn applied(&self) -> MutexGuard<'_, Option<FeedPosition>> {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves on to the event; the position it is at.
+    fn advance(&self, event: &Event) -> Option<FeedPosition> {
+        let mut applied = self.applied();
+        let position = applied.as_mut()?;
+        position.seq = event.seq;
+        position.hash = event.hash;
+        Some(position.clone())
+    }
+
+    fn enqueue(&self, job: Job) {
+        // The queue ends only with the service.
+        let _ = self.jobs.send(job);
+    }
+}
+
+impl FeedSink for Revocation {
+    fn apply(&self, event: &Event) {
+        let origin = self.advance(event).map_or(Origin::Hint, Origin::Feed);
+        let Some(id) = &event.device else { return };
+        let decider = &self.shared.decider;
+        decider.records.evict(id);
+        self.shared.metrics.evictions.inc();
+        match effect_of(&event.kind) {
+            Effect::None => {}
+            Effect::Ends => self.enqueue(Job::End {
+                id: id.clone(),
+                sessions: decider.grants.take(id),
+                origin,
+            }),
+            Effect::Alters => self.enqueue(Job::Reconsider {
+                id: id.clone(),
+                origin,
+            }),
+        }
+    }
+
+    fn reset(&self, position: &FeedPosition) {
+        *self.applied() = Some(position.clone());
+        let decider = &self.shared.decider;
+        decider.records.evict_all();
+        for id in decider.grants.devices() {
+            let origin = Origin::Hint;
+            self.enqueue(Job::Reconsider { id, origin });
+        }
+    }
+
+    fn confirm(&self, position: &FeedPosition) {
+        let decider = &self.shared.decider;
+        decider.records.confirm(decider.clock.monotonic());
+        let sequence = i64::try_from(position.seq).unwrap_or(i64::MAX);
+        self.shared.metrics.feed_sequence.set(sequence);
+    }
+
+    fn fail(&self, error: &StoreError) {
+        self.shared.decider.records.fail();
+        self.shared.metrics.registry_failures.inc();
+        tracing::warn!(
+            error = error as &dyn std::error::Error,
+            "the registry can't be followed; known devices are let in from memory for now"
+        );
+    }
+}
+
+/// Does the jobs: kicks what this replica granted, tells the other replicas, and looks for
+/// sessions that nobody else may remember.
+pub(crate) struct Enforcer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) system: Option<SystemAccount>,
+    pub(crate) peers: Option<Peers>,
+    pub(crate) accounts: Vec<String>,
+}
+
+impl Enforcer {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        mut queue: mpsc::UnboundedReceiver<Job>,
+        shutdown: Shutdown,
+    ) {
+        let permits = Arc::new(Semaphore::new(CONCURRENCY));
+        loop {
+            let job = tokio::select! {
+                () = shutdown.cancelled() => return,
+                job = queue.recv() => match job {
+                    Some(job) => job,
+                    None => return,
+                },
+            };
+            let Ok(permit) = permits.clone().acquire_owned().await else {
+                return;
+            };
+            let enforcer = self.clone();
+            tokio::spawn(async move {
+                enforcer.enforce(job).await;
+                drop(permit);
+            });
+        }
+    }
+
+    async fn enforce(&self, job: Job) {
+        let (id, ending, origin) = match job {
+            Job::End {
+                id,
+                sessions,
+                origin,
+            } => (id, sessions, origin),
+            Job::Reconsider { id, origin } => {
+                let altered = self.altered(&id).await;
+                (id, altered, origin)
+            }
+        };
+        let kicks = ending.iter().map(|session| self.kick(&id, &session.place));
+        futures::future::join_all(kicks).await;
+        let Origin::Feed(position) = origin else { return };
+        if let Some(peers) = &self.peers {
+            peers.announce_eviction(&id, &position).await;
+        }
+        tokio::time::sleep(SEARCH_DELAY.mul_f64(1.0 + random::fraction())).await;
+        self.end_unremembered(&id).await;
+    }
+
+    /// The remembered sessions that would now be decided otherwise; forgotten. Where the registry
+    /// can't tell, all of them: they come back if they may.
+    pub(crate) async fn altered(&self, id: &DeviceId) -> Vec<Session> {
+        let decider = &self.shared.decider;
+        let sessions = decider.grants.of(id);
+        if sessions.is_empty() {
+            return sessions;
+        }
+        let Ok(found) = decider.records.look_up(id, decider.clock.monotonic()).await else {
+            return decider.grants.take(id);
+        };
+        let altered: Vec<Session> = sessions
+            .into_iter()
+            .filter(|session| {
+                // One that is being decided right now sees the eviction itself.
+                session.granted.is_some_and(|granted| {
+                    decider.readmit(session, &found).ok() != Some(granted.permission_hash)
+                })
+            })
+            .collect();
+        for session in &altered {
+            decider.grants.forget(id, &session.place);
+        }
+        altered
+    }
+
+    /// Ends live sessions of the device that its record does not admit, whoever granted them.
+    async fn end_unremembered(&self, id: &DeviceId) {
+        let Some(system) = &self.system else { return };
+        let decider = &self.shared.decider;
+        let now = decider.clock.monotonic();
+        let Ok(found) = decider.records.look_up(id, now).await else {
+            return;
+        };
+        for account in &self.accounts {
+            let filter = ConnectionFilter {
+                account,
+                user: Some(id.as_str()),
+            };
+            let connections = match system.connections(filter).await {
+                Ok(connections) => connections,
+                Err(error) => {
+                    tracing::warn!(
+                        device = id.as_str(),
+                        error = &error as &dyn std::error::Error,
+                        "live sessions could not be searched for; the next sweep does"
+                    );
+                    continue;
+                }
+            };
+            for connection in connections {
+                if !admits_live(&found, &connection, decider.clock.now())
+                    && let Ok(place) = Place::of(&connection)
+                {
+                    self.kick(id, &place).await;
+                }
+            }
+        }
+    }
+
+    /// Ends one connection.
+    pub(crate) async fn kick(&self, id: &DeviceId, place: &Place) {
+        let Some(system) = &self.system else { return };
+        for attempt in 1..=KICK_ATTEMPTS {
+            match system.kick(place.server_id.as_str(), place.client_id).await {
+                Ok(KickOutcome::Kicked) => {
+                    self.shared.metrics.kicks.inc();
+                    tracing::info!(
+                        device = id.as_str(),
+                        server_id = place.server_id.as_str(),
+                        cid = place.client_id,
+                        "session ended"
+                    );
+                    return;
+                }
+                Ok(KickOutcome::Gone) => return,
+                Err(error) => tracing::warn!(
+                    device = id.as_str(),
+                    attempt,
+                    error = &error as &dyn std::error::Error,
+                    "a session could not be ended"
+                ),
+            }
+        }
+    }
+}
