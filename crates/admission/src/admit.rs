@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use leafgate_identity::{Binding, DeviceIdentity, UnixMs};
 use leafgate_policy::{ConnectionFacts, DeviceFacts, Grant, PolicyDenial, PolicySet};
-use leafgate_registry::{Certificate, CertificateStatus, DeviceRecord, DeviceState};
+use leafgate_registry::{Certificate, CertificateStatus, DeviceRecord, DeviceState, Holder};
 
 use crate::Reason;
 
@@ -100,9 +100,10 @@ fn check_certificate(record: &DeviceRecord, facts: &Facts<'_>) -> Result<UnixMs,
         (Binding::Issued, None) => return Err(Reason::CertificateUnknown.into()),
         (Binding::Chain, None) => {}
         (_, Some(certificate)) => {
-            if let Some(end) = end_of(certificate, facts)? {
+            if let Some(end) = end_of(certificate, facts.now)? {
                 until = until.min(end);
             }
+            check_holder(certificate, record)?;
         }
     }
     if facts.now >= identity.validity.not_after {
@@ -135,13 +136,13 @@ fn recorded<'a>(record: &'a DeviceRecord, facts: &Facts<'_>) -> Option<&'a Certi
 }
 
 /// When the record ends the certificate before its own expiry.
-fn end_of(certificate: &Certificate, facts: &Facts<'_>) -> Result<Option<UnixMs>, Denial> {
+fn end_of(certificate: &Certificate, now: UnixMs) -> Result<Option<UnixMs>, Denial> {
     match &certificate.status {
         CertificateStatus::Revoked { at, .. } => Err(Denial {
             reason: Reason::CertificateRevoked,
             detail: format!("revoked_at {at}"),
         }),
-        CertificateStatus::Superseded { at } if *at <= facts.now => Err(Denial {
+        CertificateStatus::Superseded { at } if *at <= now => Err(Denial {
             reason: Reason::CertificateSuperseded,
             detail: format!("superseded_at {at}"),
         }),
@@ -149,6 +150,27 @@ fn end_of(certificate: &Certificate, facts: &Facts<'_>) -> Result<Option<UnixMs>
         CertificateStatus::Issued => Ok(None),
         // Recorded, but its signing was never confirmed.
         CertificateStatus::Prepared => Err(Reason::CertificateUnknown.into()),
+    }
+}
+
+/// Deletion revokes every certificate of a generation; a record that says otherwise is not to be
+/// relied on.
+fn check_holder(certificate: &Certificate, record: &DeviceRecord) -> Result<(), Denial> {
+    let device = &record.device;
+    match &certificate.holder {
+        Holder::Device { id, generation }
+            if *id == device.id && *generation == device.generation =>
+        {
+            Ok(())
+        }
+        Holder::Device { id, generation } => Err(Denial {
+            reason: Reason::CertificateUnknown,
+            detail: format!("issued to {id}, generation {generation}"),
+        }),
+        Holder::Service { name } => Err(Denial {
+            reason: Reason::CertificateUnknown,
+            detail: format!("issued to the service {name}"),
+        }),
     }
 }
 
@@ -183,11 +205,10 @@ fn check_policy(
 fn reason_of(denial: &PolicyDenial) -> Reason {
     match denial {
         PolicyDenial::NoPolicy => Reason::PolicyNone,
-        PolicyDenial::VariableNotToken { .. } | PolicyDenial::VariableMissing { .. } => {
-            Reason::PolicyVariable
-        }
+        PolicyDenial::VariableMissing { .. } => Reason::PolicyVariableMissing,
+        PolicyDenial::VariableNotToken { .. } => Reason::PolicyVariableMalformed,
         PolicyDenial::SourceNotAllowed => Reason::SourceNotAllowed,
         PolicyDenial::ConnectionTypeNotAllowed => Reason::ConnectionTypeNotAllowed,
-        PolicyDenial::QuarantineNotGranted => Reason::QuarantineNotGranted,
+        PolicyDenial::QuarantineNotGranted => Reason::PolicyQuarantineNone,
     }
 }

@@ -93,10 +93,12 @@ reasons! {
     SiteMismatch = "site-mismatch",
     /// No policy selects the device.
     PolicyNone = "policy-none",
-    /// A value of the device can't stand in a subject of its policy.
-    PolicyVariable = "policy-variable",
     /// The policy gives nothing to quarantined devices.
-    QuarantineNotGranted = "quarantine-not-granted",
+    PolicyQuarantineNone = "policy-quarantine-none",
+    /// The policy's subjects need an attribute that the device lacks.
+    PolicyVariableMissing = "policy-variable-missing",
+    /// A value of the device can't stand in a subject of its policy.
+    PolicyVariableMalformed = "policy-variable-malformed",
     /// The policy does not allow this kind of connection.
     ConnectionTypeNotAllowed = "connection-type-not-allowed",
     /// The policy does not allow connections from this address.
@@ -122,6 +124,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn the_reasons_of_policies_are_among_them() {
+        for text in leafgate_policy::PolicyDenial::REASONS {
+            assert!(Reason::ALL.iter().any(|reason| reason.as_str() == text), "{text}");
+        }
+    }
 
     #[test]
     fn every_reason_is_kebab_case_and_its_own() {

@@ -38,23 +38,17 @@ pub fn init_telemetry(format: LogFormat, filter: &str) -> Result<LogOutput, Init
         filter: filter.to_owned(),
         source,
     })?;
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(WAITING_LINES_LIMIT)
-        .lossy(true)
-        .finish(std::io::stdout());
+    let output = LogOutput::new(format, std::io::stdout());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .event_format(LineFormat {
             format,
             clock: SystemClock::start(),
         })
-        .with_writer(writer.clone())
+        .with_writer(output.writer.writer.clone())
         .try_init()
         .map_err(|_| InitTelemetryError::Twice)?;
-    Ok(LogOutput {
-        writer: LogWriter { writer, format },
-        _flush_at_end: guard,
-    })
+    Ok(output)
 }
 
 /// Why logging could not start.
@@ -82,6 +76,18 @@ pub struct LogOutput {
 }
 
 impl LogOutput {
+    /// Writes to `target`, from a thread of its own.
+    pub fn new(format: LogFormat, target: impl Write + Send + 'static) -> Self {
+        let (writer, guard) = NonBlockingBuilder::default()
+            .buffered_lines_limit(WAITING_LINES_LIMIT)
+            .lossy(true)
+            .finish(target);
+        Self {
+            writer: LogWriter { writer, format },
+            _flush_at_end: guard,
+        }
+    }
+
     /// A writer for lines that are made in bulk, past `tracing`.
     pub fn writer(&self) -> LogWriter {
         self.writer.clone()

@@ -1,0 +1,43 @@
+# `make help` lists the targets. Everything that is fetched goes into .tools/ (git-ignored).
+
+CARGO ?= cargo
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: nats-server ## show a device's life on real nats-servers
+	@echo "building leafgate (the first time takes some minutes)"
+	@$(CARGO) build --quiet --package leafgate --bins
+	@target/debug/leafgate demo
+
+.PHONY: test
+test: test-tools ## format check, clippy with warnings as errors, all tests
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- --deny warnings
+	$(CARGO) test --workspace --quiet
+
+.PHONY: fmt
+fmt: ## format the code
+	$(CARGO) fmt --all
+	gofmt -w crates/nats-jwt/vectors/go loadtest/peers/go-callout
+
+.PHONY: lint
+lint: ## clippy, with warnings as errors
+	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+
+.PHONY: bench
+bench: nats-server ## measure decisions beside a Go peer, and write the figures to docs/performance.md
+	$(CARGO) build --release --package leafgate --bin leafgate-callout --package leafgate-loadtest
+	target/release/leafgate-loadtest decide --record docs/performance.md
+
+.PHONY: nats-server
+nats-server:
+	@scripts/fetch-nats-server.sh
+
+.PHONY: test-tools
+test-tools:
+	@scripts/fetch-nats-server.sh all
+	@scripts/install-test-tools.sh
