@@ -164,6 +164,11 @@ impl<'a> LogLine<'a> {
 
     /// Adds a field with a number.
     pub fn number(&mut self, key: &str, value: u64) {
+        self.bare(key, &value);
+    }
+
+    /// Adds a field whose value needs no quotes in either format.
+    fn bare(&mut self, key: &str, value: &dyn fmt::Display) {
         match self.format {
             LogFormat::Text => self.push(format_args!(" {key}={value}")),
             LogFormat::Json => self.push(format_args!(",\"{key}\":{value}")),
@@ -231,7 +236,10 @@ where
         let mut line =
             LogLine::begin(&mut text, self.format, self.clock.now(), level, &fields.message);
         for (key, value) in &fields.others {
-            line.text(key, value);
+            match value {
+                Value::Text(text) => line.text(key, text),
+                Value::Bare(text) => line.bare(key, text),
+            }
         }
         line.end();
         writer.write_str(&text)
@@ -241,12 +249,30 @@ where
 #[derive(Default)]
 struct Fields {
     message: String,
-    others: Vec<(&'static str, String)>,
+    others: Vec<(&'static str, Value)>,
+}
+
+enum Value {
+    Text(String),
+    /// A number or a truth value.
+    Bare(String),
 }
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.add(field, value.to_owned());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add_bare(field, value.to_string());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add_bare(field, value.to_string());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add_bare(field, value.to_string());
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
@@ -270,8 +296,12 @@ impl Fields {
         if field.name() == "message" {
             self.message = value;
         } else {
-            self.others.push((field.name(), value));
+            self.others.push((field.name(), Value::Text(value)));
         }
+    }
+
+    fn add_bare(&mut self, field: &Field, value: String) {
+        self.others.push((field.name(), Value::Bare(value)));
     }
 }
 

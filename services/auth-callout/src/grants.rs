@@ -126,3 +126,88 @@ impl Grants {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use leafgate_identity::{Fingerprint, SerialNumber, SpkiHash, TrustDomainName, Validity};
+    use leafgate_nats_jwt::{KeyKind, SigningKey};
+    use leafgate_policy::ConnectionType;
+    use rand_core::OsRng;
+
+    use super::*;
+
+    const NOW: UnixMs = UnixMs::from_secs(1_795_226_584);
+
+    fn session(client_id: u64) -> Session {
+        let key = SigningKey::generate(KeyKind::Server, &mut OsRng);
+        Session {
+            place: Place {
+                server_id: ServerKey::try_from(*key.public()).unwrap(),
+                client_id,
+            },
+            identity: Arc::new(DeviceIdentity {
+                domain: TrustDomainName::parse("default").unwrap(),
+                id: DeviceId::parse("0001").unwrap(),
+                serial: SerialNumber::from_be_bytes(&[1]).unwrap(),
+                fingerprint: Fingerprint::from_bytes([1; 32]),
+                issuer: SpkiHash::from_bytes([2; 32]),
+                validity: Validity {
+                    not_before: NOW,
+                    not_after: NOW,
+                },
+            }),
+            connection: ConnectionFacts {
+                connection_type: ConnectionType::Standard,
+                source: None,
+            },
+            granted: None,
+        }
+    }
+
+    fn until(until: UnixMs) -> Granted {
+        Granted {
+            permission_hash: 7,
+            until,
+        }
+    }
+
+    #[test]
+    fn a_session_is_seen_before_and_after_it_is_settled() {
+        let (grants, session) = (Grants::new(), session(14));
+        let id = session.identity.id.clone();
+        grants.record(session.clone());
+        grants.record(session.clone());
+        assert_eq!(grants.of(&id).len(), 1);
+        grants.settle(&id, &session.place, until(NOW));
+        assert_eq!(grants.take(&id)[0].granted, Some(until(NOW)));
+        assert_eq!(grants.len(), 0);
+    }
+
+    #[test]
+    fn a_session_that_was_taken_stays_taken() {
+        let (grants, session) = (Grants::new(), session(14));
+        let id = session.identity.id.clone();
+        grants.record(session.clone());
+        assert_eq!(grants.take(&id).len(), 1);
+        grants.settle(&id, &session.place, until(NOW));
+        assert_eq!(grants.len(), 0);
+    }
+
+    #[test]
+    fn sessions_end_one_by_one_and_run_out() {
+        let (grants, first, second) = (Grants::new(), session(14), session(15));
+        let id = first.identity.id.clone();
+        for session in [&first, &second] {
+            grants.record(session.clone());
+            grants.settle(&id, &session.place, until(NOW));
+        }
+        grants.forget(&id, &first.place);
+        assert_eq!(grants.of(&id)[0].place, second.place);
+        grants.purge(NOW.saturating_sub(Duration::from_secs(1)));
+        assert_eq!(grants.devices(), [id.clone()]);
+        grants.purge(NOW);
+        assert!(grants.devices().is_empty());
+    }
+}

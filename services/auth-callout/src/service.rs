@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use async_nats::connection::State;
 use futures::StreamExt;
 use leafgate_feed::follow;
 use leafgate_registry::DeviceStore;
@@ -114,7 +115,7 @@ pub async fn run(
         .await?;
     let readiness = Arc::new(ServiceReadiness {
         shared,
-        subscribed: workers.subscribed.clone(),
+        subscriptions: workers.subscriptions.clone(),
     });
     let health = tokio::spawn(listener.serve(readiness, Arc::new(registry), background.clone()));
     tracing::info!(
@@ -211,7 +212,20 @@ fn gauge(value: usize) -> i64 {
 /// The threads that answer requests.
 struct Workers {
     threads: Vec<thread::JoinHandle<()>>,
-    subscribed: Vec<watch::Receiver<bool>>,
+    subscriptions: Vec<Subscription>,
+}
+
+/// Whether a worker takes requests.
+#[derive(Clone)]
+struct Subscription {
+    client: async_nats::Client,
+    subscribed: watch::Receiver<bool>,
+}
+
+impl Subscription {
+    fn is_live(&self) -> bool {
+        *self.subscribed.borrow() && self.client.connection_state() == State::Connected
+    }
 }
 
 impl Workers {
@@ -229,7 +243,7 @@ impl Workers {
         };
         let mut workers = Self {
             threads: Vec::new(),
-            subscribed: Vec::new(),
+            subscriptions: Vec::new(),
         };
         for number in 0..count {
             let (shared, login, log) = (shared.clone(), login.clone(), log.writer());
@@ -246,7 +260,7 @@ impl Workers {
                     runtime.block_on(async move {
                         match Worker::connect(shared, &login, number, log).await {
                             Ok(worker) => {
-                                let _ = connected.send(Ok(()));
+                                let _ = connected.send(Ok(worker.client()));
                                 worker.run(may_serve, subscribed, shutdown).await;
                             }
                             Err(error) => {
@@ -256,9 +270,12 @@ impl Workers {
                     });
                 })
                 .context("worker thread")?;
-            connection.await.context("a worker died at start")??;
+            let client = connection.await.context("a worker died at start")??;
             workers.threads.push(thread);
-            workers.subscribed.push(is_subscribed);
+            workers.subscriptions.push(Subscription {
+                client,
+                subscribed: is_subscribed,
+            });
         }
         Ok(workers)
     }
@@ -276,7 +293,7 @@ impl Workers {
 
 struct ServiceReadiness {
     shared: Arc<Shared>,
-    subscribed: Vec<watch::Receiver<bool>>,
+    subscriptions: Vec<Subscription>,
 }
 
 impl Readiness for ServiceReadiness {
@@ -286,12 +303,13 @@ impl Readiness for ServiceReadiness {
         if !records.is_fresh(self.shared.decider.clock.monotonic()) {
             degraded.push("the registry can't be followed: known devices only".to_owned());
         }
-        let waiting = self.subscribed.iter().filter(|subscribed| !*subscribed.borrow()).count();
-        if waiting > 0 {
-            degraded.push(format!("{waiting} of {} workers wait", self.subscribed.len()));
+        let workers = self.subscriptions.len();
+        let idle = self.subscriptions.iter().filter(|worker| !worker.is_live()).count();
+        if idle > 0 {
+            degraded.push(format!("{idle} of {workers} workers take no requests"));
         }
         ReadinessReport {
-            ready: waiting < self.subscribed.len(),
+            ready: idle < workers,
             degraded,
         }
     }

@@ -8,8 +8,9 @@ use leafgate_admission::{Denial, Reason};
 use leafgate_nats_jwt::{AuthorizationRequest, CurvePublicKey, UnverifiedRequest, verify_batch};
 use leafgate_runtime::{LogWriter, Shutdown};
 use rand_core::OsRng;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
 
 use crate::backlog::{Backlog, Waiting};
 use crate::connect::{ConnectError, Login};
@@ -37,6 +38,9 @@ const READ_AHEAD: usize = 1024;
 /// How long a worker holds its thread still while it leaves the queue group: see `leave`.
 const LEAVE_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a worker that leaves waits for a server that may be gone.
+const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+
 /// What the workers of a replica share.
 pub(crate) struct Shared {
     pub(crate) decider: Decider,
@@ -53,7 +57,8 @@ pub(crate) struct Worker {
     log: DecisionLog,
     backlog: Backlog<Message>,
     lookups: JoinSet<(Case, Answer)>,
-    permits: Arc<Semaphore>,
+    /// Cases that wait for one of the concurrent look-ups to end.
+    parked: Backlog<(Case, Subject)>,
 }
 
 impl Worker {
@@ -72,11 +77,14 @@ impl Worker {
             log: DecisionLog::new(log),
             backlog: Backlog::new(shared.waiting_requests),
             lookups: JoinSet::new(),
-            permits: Arc::new(Semaphore::new(shared.concurrent_lookups)),
+            parked: Backlog::new(shared.waiting_requests),
             shared,
         })
     }
 
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
 
     /// Serves requests while `serving` says so, until `shutdown`; then answers what is in hand.
     pub(crate) async fn run(
@@ -96,6 +104,11 @@ impl Worker {
             }
             match self.client.queue_subscribe(REQUESTS, QUEUE_GROUP.into()).await {
                 Ok(requests) => {
+                    // Without a connection the subscription waits for one.
+                    tokio::select! {
+                        () = shutdown.cancelled() => break,
+                        _ = self.client.flush() => {}
+                    }
                     subscribed.send_replace(true);
                     self.serve(requests, &mut serving, &shutdown).await;
                     subscribed.send_replace(false);
@@ -106,8 +119,8 @@ impl Worker {
                 }
             }
         }
-        if let Err(error) = self.client.flush().await {
-            tracing::warn!(%error, "the last answers may not have left");
+        if !within(LEAVE_LIMIT, self.client.flush()).await {
+            tracing::warn!("the last answers may not have left");
         }
     }
 
@@ -143,7 +156,7 @@ impl Worker {
             tokio::task::yield_now().await;
         }
         self.leave(&mut requests).await;
-        while let Some(message) = requests.next().await {
+        while let Ok(Some(message)) = timeout(LEAVE_LIMIT, requests.next()).await {
             self.receive(message);
         }
         while !self.backlog.is_empty() {
@@ -162,7 +175,7 @@ impl Worker {
     /// The connection lives on this thread: while the thread stands still, nothing is read.
     async fn leave(&mut self, requests: &mut Subscriber) {
         self.log.flush();
-        if requests.drain().await.is_ok() && self.client.flush().await.is_ok() {
+        if requests.drain().await.is_ok() && within(LEAVE_LIMIT, self.client.flush()).await {
             std::thread::sleep(LEAVE_PAUSE);
         }
     }
@@ -192,7 +205,7 @@ impl Worker {
         for (case, reply) in self.verified(waiting) {
             match self.shared.decider.try_decide(&case) {
                 Step::Done(answer) => self.answer(&case, answer, reply).await,
-                Step::AskServer | Step::LookUp(_) => self.look_up(case, reply).await,
+                Step::AskServer | Step::LookUp(_) => self.look_up(case, reply),
             }
         }
     }
@@ -283,27 +296,34 @@ impl Worker {
         Ok((request, peer))
     }
 
-    /// Decides in a task of its own, since something must be asked for first.
-    async fn look_up(&mut self, case: Case, reply: Subject) {
-        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            let answer = Answer::silent(Reason::Overloaded.into());
-            self.shared.decider.forget(&case);
-            self.answer(&case, answer, reply).await;
+    /// Decides in a task of its own, since something must be asked for first; later, if too much
+    /// is being asked for already.
+    fn look_up(&mut self, case: Case, reply: Subject) {
+        if self.lookups.len() < self.shared.concurrent_lookups {
+            let (shared, client) = (self.shared.clone(), self.client.clone());
+            self.lookups.spawn(async move {
+                let mut answer = shared.decider.decide_fully(&case).await;
+                send(&client, &mut answer, reply).await;
+                (case, answer)
+            });
             return;
-        };
-        let (shared, client) = (self.shared.clone(), self.client.clone());
-        self.lookups.spawn(async move {
-            let mut answer = shared.decider.decide_fully(&case).await;
-            send(&client, &mut answer, reply).await;
-            drop(permit);
-            (case, answer)
-        });
+        }
+        let received = case.received;
+        if let Some(displaced) = self.parked.push((case, reply), received) {
+            let (case, _) = displaced.item;
+            self.shared.decider.forget(&case);
+            self.note(&case, &Answer::silent(Reason::Overloaded.into()));
+        }
     }
 
     fn looked_up(&mut self, done: Result<(Case, Answer), JoinError>) {
         match done {
             Ok((case, answer)) => self.note(&case, &answer),
             Err(error) => tracing::error!(%error, "a decision was lost"),
+        }
+        for parked in self.parked.take(1) {
+            let (case, reply) = parked.item;
+            self.look_up(case, reply);
         }
     }
 
@@ -323,6 +343,11 @@ impl Worker {
         let clock = self.shared.decider.clock.clone();
         self.log.dropped(denial, received, &self.shared.metrics, &*clock);
     }
+}
+
+/// Whether it succeeded in time.
+async fn within<T, E>(limit: Duration, attempt: impl Future<Output = Result<T, E>>) -> bool {
+    matches!(timeout(limit, attempt).await, Ok(Ok(_)))
 }
 
 async fn send(client: &Client, answer: &mut Answer, reply: Subject) {

@@ -1,0 +1,13 @@
+//! End to end: real nats-servers, real certificates, real processes.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests wait by the machine's clock and fail by panic"
+)]
+
+mod log_in;
+mod refusals;
+mod repository;
+mod support;

@@ -1,0 +1,145 @@
+//! A callout replica inside the test's own process, whose store the test delays or cuts off.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+
+use leafgate::local::http_get;
+use leafgate::wiring::open_store_read_only;
+use leafgate_auth_callout::{Config, Setup, run};
+use leafgate_runtime::{Environment, LogFormat, LogOutput, Shutdown, SystemClock};
+use leafgate_testkit::delaying_store::{DelayControl, DelayingStore};
+use tokio::task::JoinHandle;
+
+use super::{TestSite, eventually};
+
+/// A running replica. Dropped, it is told to end.
+pub struct InProcess {
+    /// What the replica's store does.
+    pub store: DelayControl,
+    health: SocketAddr,
+    log: SharedLog,
+    shutdown: Shutdown,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+impl InProcess {
+    /// Starts the replica with this ordinal and waits until it serves.
+    pub async fn start(site: &TestSite, ordinal: usize) -> Self {
+        Self::start_with(site, ordinal, |_| {}).await
+    }
+
+    /// The same with another configuration.
+    pub async fn start_with(
+        site: &TestSite,
+        ordinal: usize,
+        adjust: impl FnOnce(&mut Config),
+    ) -> Self {
+        let file = site.site.write_callout_config(ordinal).unwrap();
+        let mut config = Config::load(&file, &Environment::default()).unwrap();
+        let health = free_address();
+        config.http.listen = health;
+        adjust(&mut config);
+        let store = DelayControl::default();
+        let inner = open_store_read_only(&config.store.url).await.unwrap();
+        let delaying = Arc::new(DelayingStore::new(inner, store.clone()));
+        let log = SharedLog::default();
+        let shutdown = Shutdown::new();
+        let running = tokio::spawn({
+            let (log, shutdown) = (log.clone(), shutdown.clone());
+            let setup = Setup::load(config).unwrap();
+            async move {
+                let output = LogOutput::new(LogFormat::Text, log);
+                let clock = Arc::new(SystemClock::start());
+                run(setup, delaying, clock, &output, shutdown).await
+            }
+        });
+        let replica = Self {
+            store,
+            health,
+            log,
+            shutdown,
+            running,
+        };
+        replica.answers("/readyz", "HTTP/1.0 200").await;
+        replica
+    }
+
+    /// What it answers to a GET of `path`, status line and headers included.
+    pub async fn get(&self, path: &str) -> io::Result<String> {
+        http_get(self.health, path).await
+    }
+
+    /// Waits for an answer with these words, and returns it.
+    pub async fn answers(&self, path: &str, words: &str) -> String {
+        eventually(&format!("{words:?} from {path}"), async || {
+            self.get(path).await.ok().filter(|answer| answer.contains(words))
+        })
+        .await
+    }
+
+    /// The value of a metric without labels.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let metrics = self.get("/metrics").await.unwrap();
+        let line = metrics.lines().find(|line| line.starts_with(&format!("{name} ")));
+        let value = line.and_then(|line| line.rsplit(' ').next());
+        value.unwrap_or_else(|| panic!("no metric {name}")).parse().unwrap()
+    }
+
+    /// How many decisions it has logged with these words.
+    pub fn decisions(&self, words: &str) -> usize {
+        let log = self.log.text();
+        log.lines().filter(|line| line.contains(words)).count()
+    }
+
+    /// Waits until it has logged a decision with these words.
+    pub async fn decided(&self, words: &str) {
+        eventually(&format!("the decision {words:?}"), async || {
+            (self.decisions(words) > 0).then_some(())
+        })
+        .await;
+    }
+
+    /// Tells it to end, as SIGTERM would.
+    pub fn terminate(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Waits for its end, after it was told.
+    pub async fn ended(mut self) -> anyhow::Result<()> {
+        let running = &mut self.running;
+        let ended = tokio::time::timeout(super::PATIENCE, running).await;
+        ended.expect("the replica does not end").unwrap()
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// An address that was free just now.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[derive(Clone, Default)]
+struct SharedLog(Arc<Mutex<Vec<u8>>>);
+
+impl SharedLog {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for SharedLog {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
