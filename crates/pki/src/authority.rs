@@ -1,0 +1,321 @@
+use std::time::Duration;
+
+use leafgate_identity::{Fingerprint, SerialNumber, SpkiHash, UnixMs, Validity};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData,
+    RevokedCertParams, SanType,
+};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+use x509_parser::revocation_list::CertificateRevocationList;
+use zeroize::Zeroizing;
+
+use crate::encoding::{
+    CERTIFICATE_LABEL, asn1_time, encode_pem, spki_hash_of, validity_of, whole_seconds,
+};
+use crate::issuer::{
+    CrlReason, IssueError, Issued, PrepareError, Prepared, RevokedEntry, SignCrlError,
+};
+use crate::profile::{Profile, ProfileKind};
+use crate::public_key::PublicKeyInfo;
+use crate::serial::{RandomSerials, SerialSource};
+
+/// How far before its making a certificate begins, for peers whose clock is behind.
+pub(crate) const BACKDATE: Duration = Duration::from_secs(300);
+
+/// A CA certificate with its private key: what signs everything in this crate.
+pub(crate) struct Authority {
+    certificate_pem: String,
+    spki: SpkiHash,
+    key_id: Vec<u8>,
+    validity: Validity,
+    signer: rcgen::Issuer<'static, CaKey>,
+}
+
+impl Authority {
+    /// Joins a CA certificate with its key.
+    pub(crate) fn new(
+        certificate_der: &[u8],
+        key: Zeroizing<KeyPair>,
+    ) -> Result<Self, JoinAuthorityError> {
+        let Ok(([], certificate)) = X509Certificate::from_der(certificate_der) else {
+            return Err(JoinAuthorityError::Malformed);
+        };
+        let key_id = ca_key_id(&certificate)?;
+        if key.subject_public_key_info() != certificate.public_key().raw {
+            return Err(JoinAuthorityError::KeyMismatch);
+        }
+        let signer = rcgen::Issuer::from_ca_cert_der(&certificate_der.into(), CaKey(key))
+            .map_err(|_| JoinAuthorityError::Malformed)?;
+        let authority = Self {
+            certificate_pem: encode_pem(CERTIFICATE_LABEL, certificate_der),
+            spki: spki_hash_of(&certificate),
+            key_id,
+            validity: validity_of(&certificate),
+            signer,
+        };
+        authority.check_name(&certificate)?;
+        Ok(authority)
+    }
+
+    /// Certificates and lists must name their issuer byte for byte as its certificate does, or no
+    /// chain holds. The signing library rebuilds the name from its parts, which fails for names
+    /// with a repeated attribute: sign something and look.
+    fn check_name(&self, certificate: &X509Certificate<'_>) -> Result<(), JoinAuthorityError> {
+        let from = self.validity.not_before;
+        let trial = self
+            .sign_crl(&[], 1, from, from.saturating_add(Duration::from_secs(1)))
+            .map_err(|_| JoinAuthorityError::Malformed)?;
+        match CertificateRevocationList::from_der(&trial) {
+            Ok((_, list)) if list.issuer().as_raw() == certificate.subject().as_raw() => Ok(()),
+            _ => Err(JoinAuthorityError::Name),
+        }
+    }
+
+    pub(crate) fn spki(&self) -> SpkiHash {
+        self.spki
+    }
+
+    pub(crate) fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// The private key as PKCS #8.
+    pub(crate) fn key_pkcs8(&self) -> &[u8] {
+        self.signer.key().0.serialized_der()
+    }
+
+    pub(crate) fn prepare(
+        &self,
+        profile: Profile,
+        key: PublicKeyInfo,
+        now: UnixMs,
+        serials: &dyn SerialSource,
+    ) -> Result<Prepared, PrepareError> {
+        let validity = self.validity_within(now, profile.lifetime())?;
+        Ok(Prepared::new(
+            self.spki,
+            profile,
+            key,
+            serials.draw()?,
+            validity,
+        ))
+    }
+
+    fn validity_within(&self, now: UnixMs, lifetime: Duration) -> Result<Validity, PrepareError> {
+        let Validity {
+            not_before,
+            not_after,
+        } = self.validity;
+        let now = whole_seconds(now);
+        if now < not_before {
+            return Err(PrepareError::IssuerNotYetValid { not_before });
+        }
+        if now >= not_after {
+            return Err(PrepareError::IssuerExpired { not_after });
+        }
+        Ok(Validity {
+            not_before: now.saturating_sub(BACKDATE).max(not_before),
+            not_after: whole_seconds(now.saturating_add(lifetime)).min(not_after),
+        })
+    }
+
+    pub(crate) fn issue(&self, prepared: &Prepared) -> Result<Issued, IssueError> {
+        if prepared.issuer() != self.spki {
+            return Err(IssueError::Foreign {
+                prepared_by: prepared.issuer(),
+            });
+        }
+        let params = leaf_params(prepared).map_err(|source| IssueError::Sign(source.into()))?;
+        let certificate = params
+            .signed_by(prepared.public_key().as_rcgen(), &self.signer)
+            .map_err(|source| IssueError::Sign(source.into()))?;
+        let certificate_pem = encode_pem(CERTIFICATE_LABEL, certificate.der());
+        Ok(Issued {
+            chain_pem: format!("{certificate_pem}{}", self.certificate_pem),
+            certificate_pem,
+            serial: prepared.serial(),
+            fingerprint: Fingerprint::of_certificate_der(certificate.der()),
+            issuer: self.spki,
+            validity: prepared.validity(),
+        })
+    }
+
+    /// A CA certificate for `key` below this one, which can have no CA below it.
+    pub(crate) fn issue_intermediate(
+        &self,
+        common_name: &str,
+        key: &KeyPair,
+        now: UnixMs,
+        lifetime: Duration,
+    ) -> Result<rcgen::Certificate, PrepareError> {
+        let validity = self.validity_within(now, lifetime)?;
+        let serial = RandomSerials.draw()?;
+        ca_params(common_name, 0, serial, validity)
+            .signed_by(key, &self.signer)
+            .map_err(|source| PrepareError::Refused(source.into()))
+    }
+
+    pub(crate) fn sign_crl(
+        &self,
+        entries: &[RevokedEntry],
+        number: u64,
+        now: UnixMs,
+        next_update: UnixMs,
+    ) -> Result<Vec<u8>, SignCrlError> {
+        if next_update.as_secs() <= now.as_secs() {
+            return Err(SignCrlError::NextUpdateNotAfterNow { now, next_update });
+        }
+        let revoked_certs = entries
+            .iter()
+            .map(|entry| RevokedCertParams {
+                serial_number: serial_number(entry.serial),
+                revocation_time: asn1_time(entry.revoked_at),
+                reason_code: Some(reason_code(entry.reason)),
+                invalidity_date: None,
+            })
+            .collect();
+        CertificateRevocationListParams {
+            this_update: asn1_time(now),
+            next_update: asn1_time(next_update),
+            crl_number: number.into(),
+            issuing_distribution_point: None,
+            revoked_certs,
+            key_identifier_method: KeyIdMethod::PreSpecified(self.key_id.clone()),
+        }
+        .signed_by(&self.signer)
+        .map(|list| list.der().to_vec())
+        .map_err(|source| SignCrlError::Sign(source.into()))
+    }
+}
+
+/// A CA key. Its serialised form is wiped when it is dropped; it is never printed.
+struct CaKey(Zeroizing<KeyPair>);
+
+impl PublicKeyData for CaKey {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.der_bytes()
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        self.0.algorithm()
+    }
+}
+
+impl rcgen::SigningKey for CaKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.0.sign(message)
+    }
+}
+
+fn leaf_params(prepared: &Prepared) -> Result<CertificateParams, rcgen::Error> {
+    let profile = prepared.profile();
+    let mut params = params(
+        profile.common_name(),
+        prepared.serial(),
+        prepared.validity(),
+    );
+    for name in profile.dns_names() {
+        params
+            .subject_alt_names
+            .push(SanType::DnsName(name.try_into()?));
+    }
+    for address in profile.ip_addresses() {
+        params.subject_alt_names.push(SanType::IpAddress(*address));
+    }
+    params.is_ca = IsCa::ExplicitNoCa;
+    // TLS 1.3 and ECDHE suites only ever sign with the certified key, RSA keys too.
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = match profile.kind() {
+        ProfileKind::Device | ProfileKind::NatsClient => {
+            vec![ExtendedKeyUsagePurpose::ClientAuth]
+        }
+        ProfileKind::NatsServer => vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ],
+    };
+    Ok(params)
+}
+
+pub(crate) fn ca_params(
+    common_name: &str,
+    path_len: u8,
+    serial: SerialNumber,
+    validity: Validity,
+) -> CertificateParams {
+    let mut params = params(common_name, serial, validity);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_len));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn params(common_name: &str, serial: SerialNumber, validity: Validity) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    params.serial_number = Some(serial_number(serial));
+    params.not_before = asn1_time(validity.not_before);
+    params.not_after = asn1_time(validity.not_after);
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+fn serial_number(serial: SerialNumber) -> rcgen::SerialNumber {
+    rcgen::SerialNumber::from_slice(serial.as_be_bytes())
+}
+
+/// The subject key identifier of a certificate that may sign certificates and lists.
+fn ca_key_id(certificate: &X509Certificate<'_>) -> Result<Vec<u8>, JoinAuthorityError> {
+    use x509_parser::extensions::ParsedExtension;
+
+    let usage = certificate.key_usage().ok().flatten();
+    let signs = usage.is_some_and(|usage| usage.value.key_cert_sign() && usage.value.crl_sign());
+    if !certificate.is_ca() || !signs {
+        return Err(JoinAuthorityError::NotCa);
+    }
+    certificate
+        .iter_extensions()
+        .find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+            _ => None,
+        })
+        .ok_or(JoinAuthorityError::NotCa)
+}
+
+fn reason_code(reason: CrlReason) -> rcgen::RevocationReason {
+    use rcgen::RevocationReason as Code;
+    match reason {
+        CrlReason::Unspecified => Code::Unspecified,
+        CrlReason::KeyCompromise => Code::KeyCompromise,
+        CrlReason::CaCompromise => Code::CaCompromise,
+        CrlReason::AffiliationChanged => Code::AffiliationChanged,
+        CrlReason::Superseded => Code::Superseded,
+        CrlReason::CessationOfOperation => Code::CessationOfOperation,
+        CrlReason::PrivilegeWithdrawn => Code::PrivilegeWithdrawn,
+    }
+}
+
+/// Why a certificate and a key don't make a CA.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinAuthorityError {
+    /// The certificate can't be read.
+    #[error("the certificate is malformed")]
+    Malformed,
+    /// It is not a CA's.
+    #[error(
+        "the certificate is no CA's: it needs CA:TRUE, the key usages keyCertSign and cRLSign, and a subject key identifier"
+    )]
+    NotCa,
+    /// The key belongs to another certificate.
+    #[error("the private key does not belong to the certificate")]
+    KeyMismatch,
+    /// The subject has a form that can't be reproduced as an issuer name.
+    #[error(
+        "the certificate's subject has repeated or multi-valued attributes, which is not supported"
+    )]
+    Name,
+}

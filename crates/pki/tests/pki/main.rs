@@ -1,0 +1,10 @@
+//! The CA seen from outside: what it takes, what it signs, and how it is kept on disk.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod csr;
+mod directory;
+mod issuer;
+mod openssl;
+mod revocation;
+mod support;

@@ -1,0 +1,153 @@
+use std::collections::BTreeMap;
+
+use leafgate_identity::DeviceId;
+use leafgate_pki::Profile;
+use leafgate_registry::{
+    Act, Action, Change, DeviceEdit, DeviceRecord, NewDevice, RevocationReason,
+};
+
+use crate::error::RegistrarError;
+use crate::registrar::{MAX_TRIES, Registrar, device_after};
+
+impl Registrar {
+    /// Registers a device, without a certificate. The id of a deleted device starts its next
+    /// generation.
+    ///
+    /// # Errors
+    /// The id is taken, too long for its trust domain's pattern, the domain is not known, or a
+    /// value is malformed.
+    pub async fn register(
+        &self,
+        new: NewDevice,
+        act: &Act,
+    ) -> Result<DeviceRecord, RegistrarError> {
+        self.check_name(&new)?;
+        for _ in 0..MAX_TRIES {
+            let existing = self.store.load(&new.id).await?;
+            let change = Change::register(existing.as_ref(), new.clone(), act)?;
+            if self.commit(std::slice::from_ref(&change)).await? {
+                return Ok(device_after(&change).clone());
+            }
+        }
+        Err(RegistrarError::busy(&new.id))
+    }
+
+    /// Refuses an id that no certificate of its trust domain could carry.
+    pub(crate) fn check_name(&self, new: &NewDevice) -> Result<(), RegistrarError> {
+        let domain = self.domain(&new.trust_domain)?;
+        Profile::device(&domain.cn_pattern, &new.id)?;
+        Ok(())
+    }
+
+    /// Lets a pending device in.
+    ///
+    /// # Errors
+    /// There is no such device, or it is not pending.
+    pub async fn approve(&self, id: &DeviceId, act: &Act) -> Result<DeviceRecord, RegistrarError> {
+        self.transition(id, Action::Approve, act).await
+    }
+
+    /// Locks a device out until it is enabled.
+    ///
+    /// # Errors
+    /// There is no such device, or its state does not allow it.
+    pub async fn disable(&self, id: &DeviceId, act: &Act) -> Result<DeviceRecord, RegistrarError> {
+        self.transition(id, Action::Disable, act).await
+    }
+
+    /// Lets a disabled or quarantined device back in.
+    ///
+    /// # Errors
+    /// There is no such device, or it is neither.
+    pub async fn enable(&self, id: &DeviceId, act: &Act) -> Result<DeviceRecord, RegistrarError> {
+        self.transition(id, Action::Enable, act).await
+    }
+
+    /// Narrows an active device to the quarantine grant.
+    ///
+    /// # Errors
+    /// There is no such device, or it is not active.
+    pub async fn quarantine(
+        &self,
+        id: &DeviceId,
+        act: &Act,
+    ) -> Result<DeviceRecord, RegistrarError> {
+        self.transition(id, Action::Quarantine, act).await
+    }
+
+    /// Locks a device out for good and revokes all of its certificates for `reason`.
+    ///
+    /// # Errors
+    /// There is no such device, or it is revoked or deleted already.
+    pub async fn revoke(
+        &self,
+        id: &DeviceId,
+        reason: RevocationReason,
+        act: &Act,
+    ) -> Result<DeviceRecord, RegistrarError> {
+        self.change(id, |record| Ok(Change::revoke(record, reason, act)?))
+            .await
+    }
+
+    /// Removes a device and revokes all of its certificates. A tombstone keeps its history; the
+    /// id can be registered again.
+    ///
+    /// # Errors
+    /// There is no such device, or it is deleted already.
+    pub async fn delete(&self, id: &DeviceId, act: &Act) -> Result<DeviceRecord, RegistrarError> {
+        self.transition(id, Action::Delete, act).await
+    }
+
+    /// Changes a device's type, site or attributes.
+    ///
+    /// # Errors
+    /// There is no such device, it is revoked or deleted, a value is malformed, or nothing would
+    /// change.
+    pub async fn edit(
+        &self,
+        id: &DeviceId,
+        edit: DeviceEdit,
+        act: &Act,
+    ) -> Result<DeviceRecord, RegistrarError> {
+        self.change(id, |record| Ok(Change::edit(record, edit.clone(), act)?))
+            .await
+    }
+
+    /// Gives a device these attributes in place of all that it has.
+    ///
+    /// # Errors
+    /// As [`edit`](Self::edit).
+    pub async fn set_attributes(
+        &self,
+        id: &DeviceId,
+        attributes: BTreeMap<String, String>,
+        act: &Act,
+    ) -> Result<DeviceRecord, RegistrarError> {
+        let edit = DeviceEdit {
+            attributes: Some(attributes),
+            ..DeviceEdit::default()
+        };
+        self.edit(id, edit, act).await
+    }
+
+    async fn transition(
+        &self,
+        id: &DeviceId,
+        action: Action,
+        act: &Act,
+    ) -> Result<DeviceRecord, RegistrarError> {
+        self.change(id, |record| Ok(Change::transition(record, action, act)?))
+            .await
+    }
+
+    async fn change(
+        &self,
+        id: &DeviceId,
+        build: impl Fn(&DeviceRecord) -> Result<Change, RegistrarError> + Send,
+    ) -> Result<DeviceRecord, RegistrarError> {
+        let (record, ()) = self
+            .change_device(id, move |record| Ok((build(record)?, ())))
+            .await?;
+        Ok(record)
+    }
+}

@@ -1,0 +1,146 @@
+use std::fmt;
+use std::slice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leafgate_identity::{DeviceId, TrustDomain, TrustDomainName, TrustDomains};
+use leafgate_pki::{Intermediate, Issuer};
+use leafgate_registry::{Change, CommitError, DeviceRecord, DeviceStore};
+
+use crate::error::RegistrarError;
+
+/// How often an act is tried anew when somebody else changed the same record meanwhile.
+pub(crate) const MAX_TRIES: usize = 16;
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The two issuers of an installation.
+#[derive(Clone)]
+pub struct Issuers {
+    /// Signs devices and the clients of their listener.
+    pub devices: Arc<dyn Issuer>,
+    /// Signs nats-servers.
+    pub servers: Arc<dyn Issuer>,
+}
+
+/// Carries out what is asked of the registry.
+///
+/// All methods take the [`Act`](leafgate_registry::Act) that is recorded; its time is the present
+/// for everything that is decided.
+#[derive(Clone)]
+pub struct Registrar {
+    pub(crate) store: Arc<dyn DeviceStore>,
+    issuers: Issuers,
+    pub(crate) domains: Arc<TrustDomains>,
+    pub(crate) overlap: Duration,
+    pub(crate) crl_lifetime: Duration,
+}
+
+impl Registrar {
+    /// For how long an older certificate counts beside a newer one, unless
+    /// [`with_overlap`](Self::with_overlap) says otherwise.
+    pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * HOUR.as_secs());
+    /// For how long a revocation list is current, unless
+    /// [`with_crl_lifetime`](Self::with_crl_lifetime) says otherwise.
+    pub const DEFAULT_CRL_LIFETIME: Duration = Duration::from_secs(24 * HOUR.as_secs());
+
+    /// Joins a store with issuers. The trust domains say how devices are named.
+    pub fn new(store: Arc<dyn DeviceStore>, issuers: Issuers, domains: Arc<TrustDomains>) -> Self {
+        Self {
+            store,
+            issuers,
+            domains,
+            overlap: Self::DEFAULT_OVERLAP,
+            crl_lifetime: Self::DEFAULT_CRL_LIFETIME,
+        }
+    }
+
+    /// Lets older certificates count for this long beside a newer one.
+    #[must_use]
+    pub fn with_overlap(mut self, overlap: Duration) -> Self {
+        self.overlap = overlap;
+        self
+    }
+
+    /// Makes revocation lists that are current for this long.
+    #[must_use]
+    pub fn with_crl_lifetime(mut self, lifetime: Duration) -> Self {
+        self.crl_lifetime = lifetime;
+        self
+    }
+
+    /// The issuer behind an intermediate.
+    pub(crate) fn issuer(&self, intermediate: Intermediate) -> &dyn Issuer {
+        match intermediate {
+            Intermediate::Devices => self.issuers.devices.as_ref(),
+            Intermediate::Servers => self.issuers.servers.as_ref(),
+        }
+    }
+
+    pub(crate) fn domain(&self, name: &TrustDomainName) -> Result<&TrustDomain, RegistrarError> {
+        self.domains
+            .by_name(name)
+            .ok_or_else(|| RegistrarError::TrustDomainUnknown {
+                name: name.clone(),
+                known: self
+                    .domains
+                    .iter()
+                    .map(|known| known.name.clone())
+                    .collect(),
+            })
+    }
+
+    pub(crate) async fn load(&self, id: &DeviceId) -> Result<DeviceRecord, RegistrarError> {
+        let found = self.store.load(id).await?;
+        found.ok_or_else(|| RegistrarError::DeviceUnknown { id: id.clone() })
+    }
+
+    /// Builds a change from the record as it stands and commits it; builds it anew from the newer
+    /// record when somebody else came first. What `build` gives beside the change comes back with
+    /// the record afterwards.
+    pub(crate) async fn change_device<T: Send>(
+        &self,
+        id: &DeviceId,
+        mut build: impl FnMut(&DeviceRecord) -> Result<(Change, T), RegistrarError> + Send,
+    ) -> Result<(DeviceRecord, T), RegistrarError> {
+        for _ in 0..MAX_TRIES {
+            let record = self.load(id).await?;
+            let (change, with) = build(&record)?;
+            if self.commit(slice::from_ref(&change)).await? {
+                return Ok((device_after(&change).clone(), with));
+            }
+        }
+        Err(RegistrarError::busy(id))
+    }
+
+    /// Commits, or says with `false` that the act must be built anew: a record changed meanwhile,
+    /// or the serial number that was drawn is taken.
+    pub(crate) async fn commit(&self, changes: &[Change]) -> Result<bool, RegistrarError> {
+        match self.store.commit(changes).await {
+            Ok(_) => Ok(true),
+            Err(conflict @ (CommitError::Conflict { .. } | CommitError::SerialTaken { .. })) => {
+                tracing::debug!(%conflict, "trying again");
+                Ok(false)
+            }
+            Err(CommitError::IdTaken { id, existing }) => {
+                Err(RegistrarError::IdTaken { id, existing })
+            }
+            Err(CommitError::Store(source)) => Err(RegistrarError::of_commit(source)),
+        }
+    }
+}
+
+impl fmt::Debug for Registrar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registrar")
+            .field("domains", &self.domains)
+            .field("overlap", &self.overlap)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The device as it is after a change of a device.
+pub(crate) fn device_after(change: &Change) -> &DeviceRecord {
+    change
+        .device_after()
+        .expect("a change built from a device changes that device")
+}

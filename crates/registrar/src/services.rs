@@ -1,0 +1,185 @@
+use std::net::IpAddr;
+use std::slice;
+
+use leafgate_identity::CnPattern;
+use leafgate_pki::{Issued, Prepared, Profile, PublicKeyInfo};
+use leafgate_registry::{
+    Act, Certificate, CertificateId, CertificateQuery, CertificateStatusKind, Change,
+};
+use secrecy::SecretString;
+
+use crate::certificates::{CertificateKey, id_of, intent, is_recorded, not_recorded};
+use crate::error::RegistrarError;
+use crate::registrar::{MAX_TRIES, Registrar};
+
+/// A part of the installation that needs a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// A nats-server, reached under these names and addresses. The first is its name here.
+    NatsServer {
+        /// DNS names; the first label may be `*`.
+        dns_names: Vec<String>,
+        /// Addresses.
+        ip_addresses: Vec<IpAddr>,
+    },
+    /// A client of the devices' listener, such as a replica of the callout.
+    NatsClient {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// A service's new certificate.
+#[derive(Debug)]
+pub struct ServiceCredentials {
+    /// The certificate as recorded.
+    pub record: Certificate,
+    /// The certificate.
+    pub issued: Issued,
+    /// Its private key, if it was made here. It is kept nowhere.
+    pub private_key_pem: Option<SecretString>,
+}
+
+impl Registrar {
+    /// Issues a certificate to a part of the installation. Older ones of the same name and kind
+    /// are recorded as superseded.
+    ///
+    /// # Errors
+    /// A name is malformed or could be a device's, the request is refused, or the store or the
+    /// issuer fails; [`RegistrarError::NotSigned`] and [`RegistrarError::SignedNotRecorded`] say
+    /// how far it came.
+    pub async fn issue_service_certificate(
+        &self,
+        service: &Service,
+        key: CertificateKey<'_>,
+        act: &Act,
+    ) -> Result<ServiceCredentials, RegistrarError> {
+        let profile = self.service_profile(service)?;
+        let intermediate = profile.kind().intermediate();
+        let (key, private_key_pem) = key.resolve()?;
+        let (record, prepared) = self.prepare_service(&profile, &key, act).await?;
+        let issued = self.sign(intermediate, prepared).await?;
+        match self.record_service_issued(record, &issued, act).await {
+            Ok(record) => Ok(ServiceCredentials {
+                record,
+                issued,
+                private_key_pem,
+            }),
+            Err(source) => Err(not_recorded(issued.serial, source)),
+        }
+    }
+
+    fn service_profile(&self, service: &Service) -> Result<Profile, RegistrarError> {
+        let patterns: Vec<CnPattern> = self
+            .domains
+            .iter()
+            .map(|domain| domain.cn_pattern.clone())
+            .collect();
+        Ok(match service {
+            Service::NatsServer {
+                dns_names,
+                ip_addresses,
+            } => Profile::nats_server(dns_names, ip_addresses, &patterns)?,
+            Service::NatsClient { name } => Profile::nats_client(name, &patterns)?,
+        })
+    }
+
+    async fn prepare_service(
+        &self,
+        profile: &Profile,
+        key: &PublicKeyInfo,
+        act: &Act,
+    ) -> Result<(Certificate, Prepared), RegistrarError> {
+        let issuer = self.issuer(profile.kind().intermediate());
+        for _ in 0..MAX_TRIES {
+            let prepared = issuer.prepare(profile.clone(), key.clone(), act.at)?;
+            let name = profile.common_name();
+            let change = Change::prepare_service_certificate(name, intent(&prepared), act)?;
+            if self.commit(slice::from_ref(&change)).await? {
+                return Ok((service_after(&change).clone(), prepared));
+            }
+        }
+        Err(RegistrarError::busy(profile.common_name()))
+    }
+
+    async fn record_service_issued(
+        &self,
+        mut record: Certificate,
+        issued: &Issued,
+        act: &Act,
+    ) -> Result<Certificate, RegistrarError> {
+        let id = id_of(issued);
+        for _ in 0..MAX_TRIES {
+            let change = Change::record_service_issued(&record, issued.fingerprint, act)?;
+            let after = service_after(&change).clone();
+            let mut changes = vec![change];
+            changes.extend(self.supersede_services(&record, act).await?);
+            let unconfirmed = match self.commit(&changes).await {
+                Ok(true) => return Ok(after),
+                Ok(false) => None,
+                Err(source @ RegistrarError::Unconfirmed(_)) => Some(source),
+                Err(other) => return Err(other),
+            };
+            record = match (self.find_by_id(&id).await, unconfirmed) {
+                (Ok(record), _) => record,
+                (Err(_), Some(unconfirmed)) => return Err(unconfirmed),
+                (Err(source), None) => return Err(source),
+            };
+            if is_recorded(&record, issued) {
+                return Ok(record);
+            }
+        }
+        Err(RegistrarError::Busy {
+            what: format!("certificate {}", id.serial),
+        })
+    }
+
+    async fn find_by_id(&self, id: &CertificateId) -> Result<Certificate, RegistrarError> {
+        let query = CertificateQuery {
+            issuer: Some(id.issuer),
+            serial: Some(id.serial),
+            limit: 1,
+            ..CertificateQuery::default()
+        };
+        let found = self.store.find_certificates(&query).await?.items;
+        found
+            .into_iter()
+            .next()
+            .ok_or(RegistrarError::CertificateUnknown { serial: id.serial })
+    }
+
+    /// Supersedes the issued certificates of the same holder and issuer, and so of the same kind.
+    /// The newer one is not among them: it is prepared.
+    async fn supersede_services(
+        &self,
+        newer: &Certificate,
+        act: &Act,
+    ) -> Result<Vec<Change>, RegistrarError> {
+        let query = CertificateQuery {
+            issuer: Some(newer.issuer),
+            holder: Some(newer.holder.clone()),
+            status: Some(CertificateStatusKind::Issued),
+            expires_after: Some(act.at),
+            ..CertificateQuery::default()
+        };
+        let overlap_ends = act.at.saturating_add(self.overlap);
+        self.find_all_certificates(query)
+            .await?
+            .iter()
+            .map(|older| {
+                Ok(Change::supersede_service_certificate(
+                    older,
+                    overlap_ends,
+                    act,
+                )?)
+            })
+            .collect()
+    }
+}
+
+/// The certificate as it is after a change of a service's certificate.
+fn service_after(change: &Change) -> &Certificate {
+    change
+        .service_certificate_after()
+        .expect("a change built from a service's certificate changes that certificate")
+}

@@ -1,0 +1,30 @@
+//! The registrar over every store, in good times and in bad.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+/// Makes each `async fn name(bench: Bench)` a test over every store.
+macro_rules! over_every_store {
+    ($($name:ident),+ $(,)?) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::support::Bench::in_memory()).await;
+            })+
+        }
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::support::Bench::on_sqlite().await).await;
+            })+
+        }
+    };
+}
+
+mod audit;
+mod certificates;
+mod crash;
+mod crls;
+mod devices;
+mod faulty_store;
+mod services;
+mod support;

@@ -1,0 +1,252 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use leafgate_identity::{
+    Binding, CnPattern, DeviceId, DeviceIdentity, ParsedChain, SerialNumber, SpkiHash, TrustDomain,
+    TrustDomainName, TrustDomains, UnixMs,
+};
+use leafgate_pki::{
+    CaDirectory, DrawSerialError, EmbeddedCa, Intermediate, IssueError, Issued, Issuer,
+    PrepareError, Prepared, Profile, PublicKeyInfo, RevokedEntry, RootKey, SerialSource,
+    SignCrlError, init,
+};
+use leafgate_registrar::{Issuers, Registrar};
+use leafgate_registry::{
+    Act, Actor, CertificateStatusKind, DeviceRecord, DeviceStore, MemoryStore, NewDevice,
+};
+use leafgate_store_sql::SqliteStore;
+use tempfile::TempDir;
+
+use crate::faulty_store::FaultyStore;
+
+/// 2026-03-01T12:00:00.250Z
+pub(crate) const NOW: UnixMs = UnixMs::new(1_772_366_400_250);
+
+/// A registrar with all that it needs, each part within a test's reach.
+pub(crate) struct Bench {
+    _dir: TempDir,
+    pub(crate) ca: CaDirectory,
+    pub(crate) store: Arc<FaultyStore>,
+    pub(crate) devices: Arc<FaultyIssuer>,
+    pub(crate) domains: Arc<TrustDomains>,
+    pub(crate) registrar: Registrar,
+}
+
+impl Bench {
+    pub(crate) fn in_memory() -> Self {
+        Self::over(tempfile::tempdir().unwrap(), Arc::new(MemoryStore::new()))
+    }
+
+    pub(crate) async fn on_sqlite() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("registry.db"))
+            .await
+            .unwrap();
+        Self::over(dir, Arc::new(store))
+    }
+
+    fn over(dir: TempDir, store: Arc<dyn DeviceStore>) -> Self {
+        let ca = init(&dir.path().join("ca"), RootKey::DevPlain, NOW).unwrap();
+        let store = Arc::new(FaultyStore::new(store));
+        let devices = Arc::new(FaultyIssuer::new(ca.load(Intermediate::Devices).unwrap()));
+        let domains = Arc::new(domains(devices.spki()));
+        let registrar = Registrar::new(
+            store.clone(),
+            Issuers {
+                devices: devices.clone(),
+                servers: Arc::new(ca.load(Intermediate::Servers).unwrap()),
+            },
+            domains.clone(),
+        );
+        Self {
+            _dir: dir,
+            ca,
+            store,
+            devices,
+            domains,
+            registrar,
+        }
+    }
+
+    /// The registrar of a new process over the same data.
+    pub(crate) fn restarted(&self) -> Registrar {
+        self.with_store(self.store.inner())
+    }
+
+    pub(crate) fn with_store(&self, store: Arc<dyn DeviceStore>) -> Registrar {
+        Registrar::new(store, self.issuers(), self.domains.clone())
+    }
+
+    pub(crate) fn issuers(&self) -> Issuers {
+        Issuers {
+            devices: Arc::new(self.ca.load(Intermediate::Devices).unwrap()),
+            servers: Arc::new(self.ca.load(Intermediate::Servers).unwrap()),
+        }
+    }
+
+    /// A registrar whose two issuers draw these serial numbers.
+    pub(crate) fn with_serials(&self, devices: &[&[u8]], servers: &[&[u8]]) -> Registrar {
+        let load = |intermediate, serials: &[&[u8]]| -> Arc<dyn Issuer> {
+            let ca = self.ca.load(intermediate).unwrap();
+            Arc::new(ca.with_serials(Arc::new(PlannedSerials::new(serials))))
+        };
+        let issuers = Issuers {
+            devices: load(Intermediate::Devices, devices),
+            servers: load(Intermediate::Servers, servers),
+        };
+        Registrar::new(self.store.clone(), issuers, self.domains.clone())
+    }
+
+    pub(crate) async fn registered(&self, id_text: &str) -> DeviceId {
+        self.registrar
+            .register(new_device(id_text), &act())
+            .await
+            .unwrap();
+        id(id_text)
+    }
+
+    /// What the store holds, past all faults.
+    pub(crate) async fn record(&self, id: &DeviceId) -> DeviceRecord {
+        self.store.inner().load(id).await.unwrap().unwrap()
+    }
+
+    /// The statuses of a device's certificates, newest first.
+    pub(crate) async fn statuses(&self, id: &DeviceId) -> Vec<CertificateStatusKind> {
+        let record = self.record(id).await;
+        record
+            .certificates
+            .iter()
+            .map(|certificate| certificate.status.kind())
+            .collect()
+    }
+
+    /// Who a certificate chain makes somebody.
+    pub(crate) fn identity(&self, issued: &Issued) -> DeviceIdentity {
+        let chain: Vec<String> = pem::parse_many(&issued.chain_pem)
+            .unwrap()
+            .iter()
+            .map(pem::encode)
+            .collect();
+        DeviceIdentity::resolve(&ParsedChain::parse(&chain).unwrap(), &self.domains).unwrap()
+    }
+}
+
+pub(crate) fn domains(issuer: SpkiHash) -> TrustDomains {
+    let domain = |name, issuer| TrustDomain {
+        name: TrustDomainName::parse(name).unwrap(),
+        issuers: vec![issuer],
+        cn_pattern: CnPattern::default(),
+        binding: Binding::Issued,
+    };
+    let elsewhere = TrustDomain {
+        cn_pattern: CnPattern::parse("{id}.elsewhere.example.org").unwrap(),
+        ..domain("elsewhere", SpkiHash::from_bytes([7; 32]))
+    };
+    TrustDomains::try_from(vec![domain("default", issuer), elsewhere]).unwrap()
+}
+
+pub(crate) fn id(text: &str) -> DeviceId {
+    DeviceId::parse(text).unwrap()
+}
+
+pub(crate) fn new_device(text: &str) -> NewDevice {
+    NewDevice {
+        id: id(text),
+        trust_domain: TrustDomainName::parse("default").unwrap(),
+        pending: false,
+        device_type: "pump".into(),
+        site: None,
+        attributes: BTreeMap::new(),
+    }
+}
+
+pub(crate) fn act() -> Act {
+    act_at(NOW)
+}
+
+pub(crate) fn act_at(at: UnixMs) -> Act {
+    Act {
+        actor: Actor::parse("cli:test").unwrap(),
+        at,
+    }
+}
+
+/// An embedded CA that can be told to fail.
+pub(crate) struct FaultyIssuer {
+    ca: EmbeddedCa,
+    fails: AtomicBool,
+}
+
+impl FaultyIssuer {
+    fn new(ca: EmbeddedCa) -> Self {
+        Self {
+            ca,
+            fails: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn fail(&self, fails: bool) {
+        self.fails.store(fails, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Issuer for FaultyIssuer {
+    fn spki(&self) -> SpkiHash {
+        self.ca.spki()
+    }
+
+    fn certificate_pem(&self) -> &str {
+        self.ca.certificate_pem()
+    }
+
+    fn prepare(
+        &self,
+        profile: Profile,
+        key: PublicKeyInfo,
+        now: UnixMs,
+    ) -> Result<Prepared, PrepareError> {
+        self.ca.prepare(profile, key, now)
+    }
+
+    async fn issue(&self, prepared: Prepared) -> Result<Issued, IssueError> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(IssueError::Unavailable("planned fault".into()));
+        }
+        self.ca.issue(prepared).await
+    }
+
+    async fn sign_crl(
+        &self,
+        entries: &[RevokedEntry],
+        number: u64,
+        now: UnixMs,
+        next_update: UnixMs,
+    ) -> Result<Vec<u8>, SignCrlError> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(SignCrlError::Unavailable("planned fault".into()));
+        }
+        self.ca.sign_crl(entries, number, now, next_update).await
+    }
+}
+
+struct PlannedSerials(Mutex<Vec<SerialNumber>>);
+
+impl PlannedSerials {
+    fn new(serials: &[&[u8]]) -> Self {
+        let serials = serials.iter().rev();
+        Self(Mutex::new(
+            serials
+                .map(|bytes| SerialNumber::from_be_bytes(bytes).unwrap())
+                .collect(),
+        ))
+    }
+}
+
+impl SerialSource for PlannedSerials {
+    fn draw(&self) -> Result<SerialNumber, DrawSerialError> {
+        self.0.lock().unwrap().pop().ok_or(DrawSerialError)
+    }
+}
