@@ -1,0 +1,249 @@
+use leafgate_identity::{Fingerprint, UnixMs};
+use serde_json::{Value, json};
+
+use super::device::{touched, update};
+use super::{Act, BuildChangeError, CertificateWrite, Change};
+use crate::certificate::{
+    Certificate, CertificateId, CertificateStatus, CertificateStatusKind, Holder, NewCertificate,
+};
+use crate::device::DeviceRecord;
+use crate::event::EventKind;
+use crate::reason::RevocationReason;
+
+impl Change {
+    /// Records the intent to sign a certificate for the device's present generation. To be committed before the
+    /// signature is made.
+    ///
+    /// # Errors
+    /// If the device's state allows no certificate, or the device has one of this serial number, or a value is malformed.
+    pub fn prepare_certificate(
+        record: &DeviceRecord,
+        new: NewCertificate,
+        act: &Act,
+    ) -> Result<Self, BuildChangeError> {
+        let device = &record.device;
+        if !device.state.may_be_issued() {
+            return Err(BuildChangeError::IssueIllegal {
+                id: device.id.clone(),
+                state: device.state,
+            });
+        }
+        if record.certificate(&new.id).is_some() {
+            return Err(BuildChangeError::CertificateExists { id: new.id });
+        }
+        let holder = Holder::Device {
+            id: device.id.clone(),
+            generation: device.generation,
+        };
+        let certificate = prepared(new, holder, act)?;
+        let DeviceRecord {
+            device,
+            mut certificates,
+        } = touched(record, act);
+        certificates.push(certificate.clone());
+        let after = DeviceRecord::new(device, certificates);
+        let event = act.device_event(
+            EventKind::CertificatePrepared,
+            &after.device,
+            intent(&certificate),
+        );
+        Ok(update(
+            record,
+            after,
+            vec![CertificateWrite::Insert(certificate)],
+            event,
+        ))
+    }
+
+    /// Records that a prepared certificate was signed. Older ones stay as they are.
+    ///
+    /// # Errors
+    /// If the device has no such certificate, or it isn't `prepared` (revoked meanwhile, say).
+    pub fn record_issued(
+        record: &DeviceRecord,
+        id: &CertificateId,
+        fingerprint: Fingerprint,
+        act: &Act,
+    ) -> Result<Self, BuildChangeError> {
+        issued(record, id, fingerprint, None, act)
+    }
+
+    /// Records that a prepared certificate was signed, and supersedes every other one of the device's present generation
+    /// that is `issued`: those are accepted until `overlap_ends`.
+    ///
+    /// # Errors
+    /// As for [`Change::record_issued`].
+    pub fn record_renewed(
+        record: &DeviceRecord,
+        id: &CertificateId,
+        fingerprint: Fingerprint,
+        overlap_ends: UnixMs,
+        act: &Act,
+    ) -> Result<Self, BuildChangeError> {
+        issued(record, id, fingerprint, Some(overlap_ends), act)
+    }
+
+    /// Revokes one certificate of a device, of whichever generation.
+    ///
+    /// # Errors
+    /// If the device has no such certificate, or it is revoked already.
+    pub fn revoke_certificate(
+        record: &DeviceRecord,
+        id: &CertificateId,
+        reason: RevocationReason,
+        act: &Act,
+    ) -> Result<Self, BuildChangeError> {
+        let mut after = touched(record, act);
+        let certificate = find(&mut after.certificates, id)?;
+        let from = certificate.status.kind();
+        set_status(
+            certificate,
+            CertificateStatus::Revoked { at: act.at, reason },
+        )?;
+        let write = CertificateWrite::Update(certificate.clone());
+        let event = act.device_event(
+            EventKind::CertificateRevoked,
+            &after.device,
+            revocation(id, from, reason),
+        );
+        Ok(update(record, after, vec![write], event))
+    }
+}
+
+fn issued(
+    record: &DeviceRecord,
+    id: &CertificateId,
+    fingerprint: Fingerprint,
+    overlap_ends: Option<UnixMs>,
+    act: &Act,
+) -> Result<Change, BuildChangeError> {
+    let mut after = touched(record, act);
+    let certificate = find(&mut after.certificates, id)?;
+    set_issued(certificate, fingerprint)?;
+    let mut detail = issue(certificate);
+    let mut writes = vec![CertificateWrite::Update(certificate.clone())];
+    if let Some(at) = overlap_ends {
+        let generation = record.device.generation;
+        let others = after.certificates.iter_mut().filter(|other| {
+            let current =
+                matches!(&other.holder, Holder::Device { generation: of, .. } if *of == generation);
+            current && !other.is(id) && other.status == CertificateStatus::Issued
+        });
+        for other in others {
+            other.status = CertificateStatus::Superseded { at };
+            writes.push(CertificateWrite::Update(other.clone()));
+        }
+        let superseded = writes[1..].iter().map(|(CertificateWrite::Insert(c) | CertificateWrite::Update(c))| {
+            json!({ "issuer": c.issuer, "serial": c.serial })
+        });
+        detail["superseded"] = superseded.collect();
+        detail["overlap_ends"] = json!(at);
+    }
+    let event = act.device_event(EventKind::CertificateIssued, &after.device, detail);
+    Ok(update(record, after, writes, event))
+}
+
+fn find<'a>(
+    certificates: &'a mut [Certificate],
+    id: &CertificateId,
+) -> Result<&'a mut Certificate, BuildChangeError> {
+    let found = certificates
+        .iter_mut()
+        .find(|certificate| certificate.is(id));
+    found.ok_or(BuildChangeError::CertificateUnknown { id: *id })
+}
+
+/// A certificate before its signature.
+pub(super) fn prepared(
+    new: NewCertificate,
+    holder: Holder,
+    act: &Act,
+) -> Result<Certificate, BuildChangeError> {
+    let NewCertificate {
+        id,
+        profile,
+        public_key,
+        validity,
+    } = new;
+    if !leafgate_identity::is_token(&profile) {
+        let problem = "must be one token, such as device, nats-server or nats-client";
+        return Err(BuildChangeError::Malformed {
+            field: "profile",
+            problem,
+        });
+    }
+    if validity.not_after < validity.not_before {
+        return Err(BuildChangeError::Malformed {
+            field: "validity",
+            problem: "ends before it begins",
+        });
+    }
+    Ok(Certificate {
+        serial: id.serial,
+        issuer: id.issuer,
+        holder,
+        profile,
+        fingerprint: None,
+        public_key,
+        status: CertificateStatus::Prepared,
+        not_before: validity.not_before,
+        not_after: validity.not_after,
+        prepared_at: act.at,
+    })
+}
+
+/// Takes a certificate to another status, where that may follow.
+pub(super) fn set_status(
+    certificate: &mut Certificate,
+    next: CertificateStatus,
+) -> Result<(), BuildChangeError> {
+    if !certificate.status.may_become(next.kind()) {
+        return Err(BuildChangeError::CertificateIllegal {
+            id: certificate.id(),
+            status: certificate.status.kind(),
+            next: next.kind(),
+        });
+    }
+    certificate.status = next;
+    Ok(())
+}
+
+/// Takes a prepared certificate to `issued`.
+pub(super) fn set_issued(
+    certificate: &mut Certificate,
+    fingerprint: Fingerprint,
+) -> Result<(), BuildChangeError> {
+    set_status(certificate, CertificateStatus::Issued)?;
+    certificate.fingerprint = Some(fingerprint);
+    Ok(())
+}
+
+/// The event detail of a certificate that is about to be signed.
+pub(super) fn intent(certificate: &Certificate) -> Value {
+    json!({
+        "issuer": certificate.issuer,
+        "serial": certificate.serial,
+        "profile": certificate.profile,
+        "public_key": certificate.public_key,
+        "not_before": certificate.not_before,
+        "not_after": certificate.not_after,
+    })
+}
+
+/// The event detail of a certificate that was signed.
+pub(super) fn issue(certificate: &Certificate) -> Value {
+    json!({
+        "issuer": certificate.issuer,
+        "serial": certificate.serial,
+        "fingerprint": certificate.fingerprint,
+    })
+}
+
+/// The event detail of a certificate that is revoked.
+pub(super) fn revocation(
+    id: &CertificateId,
+    from: CertificateStatusKind,
+    reason: RevocationReason,
+) -> Value {
+    json!({ "issuer": id.issuer, "serial": id.serial, "from": from, "reason": reason })
+}

@@ -1,0 +1,98 @@
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::rand;
+use data_encoding::HEXLOWER;
+
+use crate::chain::{EventHash, Head};
+use crate::store::{DeviceStore, StoreError};
+
+/// Which life of the feed this is: random, made with the store and anew with every restore, so that a follower notices
+/// that the events it followed may be gone. In text 32 lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Epoch([u8; 16]);
+
+impl Epoch {
+    /// A new random epoch, from the system's random source.
+    pub fn generate() -> Self {
+        let mut bytes = [0; 16];
+        rand::fill(&mut bytes).expect("aws-lc aborts rather than give no randomness");
+        Self(bytes)
+    }
+}
+
+impl From<[u8; 16]> for Epoch {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Epoch {
+    type Err = ParseEpochError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bytes = HEXLOWER
+            .decode(text.as_bytes())
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or(ParseEpochError)
+    }
+}
+
+/// A text that is no [`Epoch`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an epoch is 32 lower-case hex digits")]
+pub struct ParseEpochError;
+
+/// How far somebody has followed the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FeedPosition {
+    /// Of which life of the feed.
+    pub epoch: Epoch,
+    /// The newest event seen; 0 before the first.
+    pub seq: u64,
+    /// The hash of that event; zeros before the first.
+    pub hash: EventHash,
+}
+
+impl FeedPosition {
+    /// The place in the chain, whatever the epoch.
+    pub const fn head(&self) -> Head {
+        Head {
+            seq: self.seq,
+            hash: self.hash,
+        }
+    }
+}
+
+/// Whether a store's feed passes through this position: same epoch, and the event with this number has this hash. A
+/// follower whose position the store doesn't know drops what it has and starts anew.
+///
+/// # Errors
+/// If the store can't be read.
+pub async fn knows(store: &dyn DeviceStore, position: &FeedPosition) -> Result<bool, StoreError> {
+    let hash = match position.seq.checked_sub(1) {
+        None => Some(EventHash::ZERO),
+        Some(before) => {
+            let events = store.events_after(before, 1).await?;
+            events
+                .first()
+                .filter(|event| event.seq == position.seq)
+                .map(|event| event.hash)
+        }
+    };
+    // The epoch is read last: it is then still that of the event just read.
+    Ok(hash == Some(position.hash) && store.position().await?.epoch == position.epoch)
+}

@@ -1,0 +1,108 @@
+use leafgate_identity::{DeviceId, SpkiHash};
+use leafgate_registry::{Crl, DeviceRecord, Event, FeedPosition};
+use sqlx::SqliteExecutor;
+use sqlx::sqlite::SqliteRow;
+
+use super::error::Failure;
+use super::rows::{self, certificate_columns, device_columns};
+
+// Each read is one statement, and so sees one state of the database.
+
+const LOAD: &str = concat!(
+    "SELECT ",
+    device_columns!(),
+    ", ",
+    certificate_columns!(),
+    " FROM devices d LEFT JOIN certificates c ON c.holder_kind = 'device' AND c.holder = d.id WHERE d.id = ?"
+);
+
+pub(super) async fn load(
+    executor: impl SqliteExecutor<'_>,
+    id: &DeviceId,
+) -> Result<Option<DeviceRecord>, Failure> {
+    let rows = sqlx::query(LOAD)
+        .bind(id.as_str())
+        .fetch_all(executor)
+        .await?;
+    Ok(records(&rows)?.pop())
+}
+
+pub(super) async fn crl(
+    executor: impl SqliteExecutor<'_>,
+    issuer: &SpkiHash,
+) -> Result<Option<Crl>, Failure> {
+    let row = sqlx::query(
+        "SELECT issuer, number, this_update_ms, next_update_ms FROM crls WHERE issuer = ?",
+    )
+    .bind(issuer.to_string())
+    .fetch_optional(executor)
+    .await?;
+    row.as_ref().map(rows::crl).transpose()
+}
+
+pub(super) async fn position(executor: impl SqliteExecutor<'_>) -> Result<FeedPosition, Failure> {
+    let row = sqlx::query("SELECT epoch, seq, hash FROM feed_head WHERE id = 1")
+        .fetch_optional(executor)
+        .await?;
+    let row = row.ok_or_else(|| Failure::Record("the row of feed_head is missing".to_owned()))?;
+    rows::position(&row)
+}
+
+pub(super) async fn events_after(
+    executor: impl SqliteExecutor<'_>,
+    seq: u64,
+    limit: usize,
+) -> Result<Vec<Event>, Failure> {
+    const EVENTS: &str = "SELECT seq, at_ms, actor, kind, device_id, detail, previous_hash, hash \
+                          FROM events WHERE seq > ? ORDER BY seq LIMIT ?";
+    let rows = sqlx::query(EVENTS)
+        .bind(integer(seq))
+        .bind(integer(limit))
+        .fetch_all(executor)
+        .await?;
+    rows.iter().map(rows::event).collect()
+}
+
+/// The records of rows that are ordered by device, one for each certificate.
+pub(super) fn records(rows: &[SqliteRow]) -> Result<Vec<DeviceRecord>, Failure> {
+    let of_one_device = |a: &SqliteRow, b: &SqliteRow| id(a).ok() == id(b).ok();
+    rows.chunk_by(of_one_device)
+        .map(|rows| {
+            let certificates = rows
+                .iter()
+                .filter_map(|row| rows::optional_certificate(row).transpose());
+            Ok(DeviceRecord::new(
+                rows::device(&rows[0])?,
+                certificates.collect::<Result<_, _>>()?,
+            ))
+        })
+        .collect()
+}
+
+fn id(row: &SqliteRow) -> Result<&str, sqlx::Error> {
+    sqlx::Row::try_get(row, "id")
+}
+
+/// SQLite's integers are signed; no number here comes near their end.
+pub(super) fn integer(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::QueryBuilder;
+
+    use super::super::schema::tests::{migrated, plan};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_device_and_its_certificates_are_one_indexed_look_up_each() {
+        let (_folder, mut connection) = migrated().await;
+        let plan = plan(&mut connection, QueryBuilder::new(LOAD)).await;
+        let expected = [
+            "SEARCH d USING PRIMARY KEY (id=?)",
+            "SEARCH c USING PRIMARY KEY (holder_kind=? AND holder=?) LEFT-JOIN",
+        ];
+        assert_eq!(plan, expected);
+    }
+}

@@ -1,0 +1,230 @@
+use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, UnixMs};
+use leafgate_registry::{
+    Certificate, CertificateId, CertificateStatus, Crl, Device, Event, Holder,
+};
+use serde::Serialize;
+use sqlx::query_builder::Separated;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+
+use super::error::Failure;
+use super::read::{self, integer};
+use super::rows::{self, DEVICE, SERVICE, certificate_columns};
+use crate::ledger::{Ledger, Needs};
+
+/// How many rows one statement writes: with 14 columns well below SQLite's 32,766 parameters.
+const ROWS_PER_STATEMENT: usize = 1_000;
+
+/// Reads what the changes of a transaction are compared with.
+pub(super) async fn read_ledger(
+    connection: &mut SqliteConnection,
+    needs: &Needs,
+) -> Result<Ledger, Failure> {
+    let mut ledger = Ledger::at(read::position(&mut *connection).await?);
+    if !needs.folded_ids.is_empty() {
+        const DEVICES: &str =
+            "SELECT id, version FROM devices WHERE id_folded IN (SELECT value FROM json_each(?))";
+        let rows = sqlx::query(DEVICES)
+            .bind(json(&needs.folded_ids))
+            .fetch_all(&mut *connection)
+            .await?;
+        for row in rows {
+            let (id, version) = rows::device_version(&row)?;
+            ledger.knows_device(id, version);
+        }
+    }
+    if !needs.new_certificates.is_empty() {
+        const CERTIFICATES: &str = "SELECT c.issuer, c.serial FROM json_each(?) j \
+             JOIN certificates c ON c.serial = j.value ->> 1 AND c.issuer = j.value ->> 0";
+        let ids = json(&needs.new_certificates.iter().map(pair).collect::<Vec<_>>());
+        for row in sqlx::query(CERTIFICATES)
+            .bind(ids)
+            .fetch_all(&mut *connection)
+            .await?
+        {
+            ledger.knows_certificate(rows::certificate_id(&row)?);
+        }
+    }
+    if !needs.service_certificates.is_empty() {
+        const CERTIFICATES: &str = concat!(
+            "SELECT ",
+            certificate_columns!(),
+            " FROM json_each(?) j JOIN certificates c ON c.serial = j.value ->> 1 AND c.issuer = j.value ->> 0 \
+             WHERE c.holder_kind = 'service'"
+        );
+        let ids = json(
+            &needs
+                .service_certificates
+                .iter()
+                .map(pair)
+                .collect::<Vec<_>>(),
+        );
+        for row in sqlx::query(CERTIFICATES)
+            .bind(ids)
+            .fetch_all(&mut *connection)
+            .await?
+        {
+            ledger.knows_service_certificate(rows::certificate(&row)?);
+        }
+    }
+    for issuer in &needs.issuers {
+        if let Some(crl) = read::crl(&mut *connection, issuer).await? {
+            ledger.knows_crl(&crl);
+        }
+    }
+    Ok(ledger)
+}
+
+/// Writes what a transaction made of the records, with its events and the end of the chain.
+pub(super) async fn write_ledger(
+    connection: &mut SqliteConnection,
+    ledger: &Ledger,
+) -> Result<(), Failure> {
+    const DEVICES: &str = "INSERT INTO devices (id, id_folded, trust_domain, generation, version, state, \
+         device_type, site, attributes, registered_at_ms, updated_at_ms) ";
+    const OR_CHANGE_DEVICE: &str = " ON CONFLICT (id) DO UPDATE SET trust_domain = excluded.trust_domain, \
+         generation = excluded.generation, version = excluded.version, state = excluded.state, \
+         device_type = excluded.device_type, site = excluded.site, attributes = excluded.attributes, \
+         registered_at_ms = excluded.registered_at_ms, updated_at_ms = excluded.updated_at_ms";
+    const CERTIFICATES: &str = "INSERT INTO certificates (holder_kind, holder, holder_generation, issuer, serial, \
+         profile, fingerprint, public_key, status, status_at_ms, reason, not_before_ms, not_after_ms, \
+         prepared_at_ms) ";
+    const OR_CHANGE_CERTIFICATE: &str = " ON CONFLICT (holder_kind, holder, issuer, serial) DO UPDATE SET \
+         fingerprint = excluded.fingerprint, status = excluded.status, status_at_ms = excluded.status_at_ms, \
+         reason = excluded.reason";
+    const CRLS: &str = "INSERT INTO crls (issuer, number, this_update_ms, next_update_ms) ";
+    const OR_CHANGE_CRL: &str = " ON CONFLICT (issuer) DO UPDATE SET number = excluded.number, \
+         this_update_ms = excluded.this_update_ms, next_update_ms = excluded.next_update_ms";
+    const EVENTS: &str =
+        "INSERT INTO events (seq, at_ms, actor, kind, device_id, detail, previous_hash, hash) ";
+
+    insert(
+        connection,
+        DEVICES,
+        &ledger.devices(),
+        bind_device,
+        OR_CHANGE_DEVICE,
+    )
+    .await?;
+    insert(
+        connection,
+        CERTIFICATES,
+        &ledger.certificates(),
+        bind_certificate,
+        OR_CHANGE_CERTIFICATE,
+    )
+    .await?;
+    insert(connection, CRLS, &ledger.crls(), bind_crl, OR_CHANGE_CRL).await?;
+    insert(
+        connection,
+        EVENTS,
+        &ledger.events().iter().collect::<Vec<_>>(),
+        bind_event,
+        "",
+    )
+    .await?;
+    let position = ledger.position();
+    sqlx::query("UPDATE feed_head SET epoch = ?, seq = ?, hash = ? WHERE id = 1")
+        .bind(position.epoch.to_string())
+        .bind(integer(position.seq))
+        .bind(position.hash.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+type Values<'a> = Separated<'a, Sqlite, &'static str>;
+
+async fn insert<T>(
+    connection: &mut SqliteConnection,
+    into: &'static str,
+    rows: &[&T],
+    bind: fn(Values<'_>, &T),
+    or: &'static str,
+) -> Result<(), Failure> {
+    for rows in rows.chunks(ROWS_PER_STATEMENT) {
+        let mut sql = QueryBuilder::new(into);
+        sql.push_values(rows, |values, row| bind(values, row))
+            .push(or);
+        // Statements of the usual sizes are worth keeping.
+        let keep = rows.len() == 1 || rows.len() == ROWS_PER_STATEMENT;
+        sql.build()
+            .persistent(keep)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+fn bind_device(mut values: Values<'_>, device: &Device) {
+    values
+        .push_bind(device.id.as_str())
+        .push_bind(device.id.folded())
+        .push_bind(device.trust_domain.as_str())
+        .push_bind(device.generation)
+        .push_bind(integer(device.version))
+        .push_bind(device.state.as_str())
+        .push_bind(device.device_type.as_str())
+        .push_bind(device.site.as_deref())
+        .push_bind(json(&device.attributes))
+        .push_bind(device.registered_at_ms.as_i64())
+        .push_bind(device.updated_at_ms.as_i64());
+}
+
+fn bind_certificate(mut values: Values<'_>, certificate: &Certificate) {
+    let (kind, holder, generation) = match &certificate.holder {
+        Holder::Device { id, generation } => (DEVICE, id.as_str(), Some(*generation)),
+        Holder::Service { name } => (SERVICE, name.as_str(), None),
+    };
+    let (at, reason) = match certificate.status {
+        CertificateStatus::Prepared | CertificateStatus::Issued => (None, None),
+        CertificateStatus::Superseded { at } => (Some(at), None),
+        CertificateStatus::Revoked { at, reason } => (Some(at), Some(reason.as_str())),
+    };
+    values
+        .push_bind(kind)
+        .push_bind(holder)
+        .push_bind(generation)
+        .push_bind(certificate.issuer.to_string())
+        .push_bind(certificate.serial.to_string())
+        .push_bind(certificate.profile.as_str())
+        .push_bind(
+            certificate
+                .fingerprint
+                .map(|fingerprint| fingerprint.to_string()),
+        )
+        .push_bind(certificate.public_key.to_string())
+        .push_bind(certificate.status.kind().as_str())
+        .push_bind(at.map(UnixMs::as_i64))
+        .push_bind(reason)
+        .push_bind(certificate.not_before.as_i64())
+        .push_bind(certificate.not_after.as_i64())
+        .push_bind(certificate.prepared_at.as_i64());
+}
+
+fn bind_crl(mut values: Values<'_>, crl: &Crl) {
+    values
+        .push_bind(crl.issuer.to_string())
+        .push_bind(integer(crl.number))
+        .push_bind(crl.this_update.as_i64())
+        .push_bind(crl.next_update.as_i64());
+}
+
+fn bind_event(mut values: Values<'_>, event: &Event) {
+    values
+        .push_bind(integer(event.seq))
+        .push_bind(event.at.as_i64())
+        .push_bind(event.actor.as_str())
+        .push_bind(event.kind.as_str())
+        .push_bind(event.device.as_ref().map(DeviceId::as_str))
+        .push_bind(event.detail.to_string())
+        .push_bind(event.previous_hash.to_string())
+        .push_bind(event.hash.to_string());
+}
+
+fn pair(id: &CertificateId) -> (SpkiHash, SerialNumber) {
+    (id.issuer, id.serial)
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("strings and collections of them always have a JSON form")
+}

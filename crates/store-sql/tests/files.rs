@@ -1,0 +1,398 @@
+//! The file of a registry: made, found, refused, gone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use leafgate_registry::{CommitError, DeviceStore, StoreError, knows};
+use leafgate_store_sql::SqliteStore;
+use leafgate_testkit::store_conformance::records::{act, load, register, within};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+struct Scratch {
+    _folder: TempDir,
+    path: PathBuf,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        let folder = TempDir::new().expect("a scratch folder");
+        let path = folder.path().join("registry.db");
+        Self {
+            _folder: folder,
+            path,
+        }
+    }
+
+    /// A registry with one device, closed again.
+    async fn with_device() -> Self {
+        let scratch = Self::new();
+        register(
+            &SqliteStore::open(&scratch.path).await.expect("a registry"),
+            "0001",
+        )
+        .await;
+        scratch
+    }
+
+    async fn connect(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new()
+            .filename(&self.path)
+            .create_if_missing(true);
+        options.connect().await.expect("the database")
+    }
+
+    async fn execute(&self, sql: &str) {
+        let statement = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        statement
+            .execute(&mut self.connect().await)
+            .await
+            .expect("a good statement");
+    }
+
+    /// What opening says, which is the same for reading and for writing.
+    async fn refusal(&self) -> String {
+        let writing = SqliteStore::open(&self.path)
+            .await
+            .err()
+            .expect("not to be opened");
+        let reading = SqliteStore::open_read_only(&self.path)
+            .await
+            .err()
+            .expect("not to be opened");
+        assert!(
+            matches!(writing, StoreError::Unsupported { .. }),
+            "{writing:?}"
+        );
+        assert!(
+            matches!(reading, StoreError::Unsupported { .. }),
+            "{reading:?}"
+        );
+        assert_eq!(writing.to_string(), reading.to_string());
+        assert!(
+            writing.to_string().contains(&*self.path.to_string_lossy()),
+            "{writing}"
+        );
+        writing.to_string()
+    }
+}
+
+async fn open_error(path: &Path) -> StoreError {
+    SqliteStore::open_read_only(path)
+        .await
+        .err()
+        .expect("not to be opened")
+}
+
+#[tokio::test]
+async fn a_registry_keeps_what_it_has_and_its_epoch() {
+    let scratch = Scratch::with_device().await;
+    let first = SqliteStore::open(&scratch.path).await.unwrap();
+    let position = first.position().await.unwrap();
+    drop(first);
+    let second = SqliteStore::open(&scratch.path).await.unwrap();
+    assert_eq!(second.position().await.unwrap(), position);
+    assert_eq!(load(&second, "0001").await.device.version, 1);
+}
+
+#[tokio::test]
+async fn those_who_create_it_at_once_share_one_registry() {
+    let scratch = Scratch::new();
+    let mut opening = JoinSet::new();
+    for _ in 0..8 {
+        let path = scratch.path.clone();
+        opening.spawn(async move { SqliteStore::open(&path).await });
+    }
+    let mut epochs = Vec::new();
+    for store in opening.join_all().await {
+        epochs.push(store.unwrap().position().await.unwrap().epoch);
+    }
+    assert!(
+        epochs.windows(2).all(|pair| pair[0] == pair[1]),
+        "{epochs:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_reader_creates_nothing() {
+    let scratch = Scratch::new();
+    let error = open_error(&scratch.path).await;
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    assert!(
+        error.to_string().ends_with("registry.db does not exist"),
+        "{error}"
+    );
+    assert!(!scratch.path.exists());
+}
+
+#[tokio::test]
+async fn a_reader_migrates_nothing() {
+    let scratch = Scratch::new();
+    scratch.execute("PRAGMA journal_mode = WAL").await;
+    let error = open_error(&scratch.path).await;
+    assert!(matches!(error, StoreError::Unsupported { .. }), "{error:?}");
+    assert!(
+        error
+            .to_string()
+            .contains("lacks step 1 (registry) of the schema"),
+        "{error}"
+    );
+    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
+        .fetch_one(&mut scratch.connect().await)
+        .await
+        .unwrap();
+    assert_eq!(tables, 0);
+}
+
+#[tokio::test]
+async fn a_reader_follows_and_never_writes() {
+    let scratch = Scratch::with_device().await;
+    let reader = SqliteStore::open_read_only(&scratch.path).await.unwrap();
+    let record = load(&reader, "0001").await;
+    let change = leafgate_registry::Change::delete(&record, &act(5)).unwrap();
+    let refused = reader.commit(&[change]).await.unwrap_err();
+    assert!(
+        matches!(refused, CommitError::Store(StoreError::Unsupported { .. })),
+        "{refused:?}"
+    );
+    assert!(
+        refused.to_string().ends_with("was opened for reading only"),
+        "{refused}"
+    );
+
+    let writer = SqliteStore::open(&scratch.path).await.unwrap();
+    register(&writer, "0002").await;
+    within(Duration::from_secs(10), "wake", reader.wake()).await;
+    assert_eq!(load(&reader, "0002").await, load(&writer, "0002").await);
+}
+
+#[tokio::test]
+async fn a_reader_opens_what_a_dead_writer_left() {
+    let scratch = Scratch::with_device().await;
+    let writer = SqliteStore::open(&scratch.path).await.unwrap();
+    register(&writer, "0002").await;
+    // As after a crash: the file with its log, and nobody who has it open.
+    let left = Scratch::new();
+    for suffix in ["", "-wal"] {
+        let name = |path: &Path| format!("{}{suffix}", path.display());
+        fs::copy(name(&scratch.path), name(&left.path)).unwrap();
+    }
+    let reader = SqliteStore::open_read_only(&left.path).await.unwrap();
+    assert_eq!(load(&reader, "0002").await.device.version, 1);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let scratch = Scratch::with_device().await;
+    scratch
+        .execute("INSERT INTO schema_migrations VALUES (2, 'later', 'abc')")
+        .await;
+    let refusal = scratch.refusal().await;
+    assert!(
+        refusal.ends_with("has schema 2, this program knows only up to 1: use a newer leafgate"),
+        "{refusal}"
+    );
+}
+
+#[tokio::test]
+async fn an_edited_migration_is_refused() {
+    let scratch = Scratch::with_device().await;
+    scratch
+        .execute("UPDATE schema_migrations SET checksum = 'abc' WHERE version = 1")
+        .await;
+    let refusal = scratch.refusal().await;
+    assert!(
+        refusal.starts_with("step 1 (registry) of the schema"),
+        "{refusal}"
+    );
+}
+
+#[tokio::test]
+async fn an_edited_table_is_refused_and_an_additional_index_is_not() {
+    let scratch = Scratch::with_device().await;
+    scratch
+        .execute("CREATE INDEX of_mine ON devices (site)")
+        .await;
+    SqliteStore::open(&scratch.path).await.unwrap();
+    scratch
+        .execute("ALTER TABLE devices ADD COLUMN mine TEXT")
+        .await;
+    let refusal = scratch.refusal().await;
+    assert!(refusal.starts_with("the table devices of"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_missing_index_and_a_trigger_are_refused() {
+    let scratch = Scratch::with_device().await;
+    scratch
+        .execute("CREATE TRIGGER forget AFTER INSERT ON events BEGIN DELETE FROM events; END")
+        .await;
+    let refusal = scratch.refusal().await;
+    assert!(refusal.starts_with("the trigger forget of"), "{refusal}");
+    scratch
+        .execute("DROP TRIGGER forget; DROP INDEX devices_by_state")
+        .await;
+    let refusal = scratch.refusal().await;
+    assert!(
+        refusal.starts_with("the index devices_by_state of"),
+        "{refusal}"
+    );
+}
+
+#[tokio::test]
+async fn another_database_is_left_alone() {
+    let scratch = Scratch::new();
+    scratch
+        .execute("PRAGMA journal_mode = WAL; CREATE TABLE recipes (name TEXT)")
+        .await;
+    let refusal = scratch.refusal().await;
+    assert!(
+        refusal.ends_with("is not a leafgate registry but another SQLite database"),
+        "{refusal}"
+    );
+}
+
+#[tokio::test]
+async fn another_file_is_left_alone() {
+    let scratch = Scratch::new();
+    let text = "not a database\n".repeat(1_000);
+    fs::write(&scratch.path, &text).unwrap();
+    let refusal = scratch.refusal().await;
+    assert!(refusal.ends_with("is not an SQLite database"), "{refusal}");
+    assert_eq!(fs::read_to_string(&scratch.path).unwrap(), text);
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_is_unavailable_and_stays_gone() {
+    let scratch = Scratch::with_device().await;
+    let store = SqliteStore::open(&scratch.path).await.unwrap();
+    let record = load(&store, "0001").await;
+    fs::remove_file(&scratch.path).unwrap();
+
+    let change = leafgate_registry::Change::delete(&record, &act(5)).unwrap();
+    let commit = store.commit(&[change]).await.unwrap_err();
+    assert!(
+        matches!(commit, CommitError::Store(StoreError::Unavailable { .. })),
+        "{commit:?}"
+    );
+    for error in [
+        store.load(&record.device.id).await.unwrap_err(),
+        store.position().await.unwrap_err(),
+        store.events_after(0, 1).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+        assert!(
+            error.to_string().ends_with("registry.db does not exist"),
+            "{error}"
+        );
+    }
+    within(Duration::from_secs(10), "wake", store.wake()).await;
+    assert!(!scratch.path.exists());
+}
+
+#[tokio::test]
+async fn a_file_that_was_replaced_is_unavailable() {
+    let (scratch, other) = (Scratch::with_device().await, Scratch::with_device().await);
+    let store = SqliteStore::open(&scratch.path).await.unwrap();
+    let record = load(&store, "0001").await;
+    fs::rename(&other.path, &scratch.path).unwrap();
+
+    let error = store.load(&record.device.id).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    assert!(
+        error.to_string().contains("was replaced while it was open"),
+        "{error}"
+    );
+    let change = leafgate_registry::Change::delete(&record, &act(5)).unwrap();
+    let commit = store.commit(&[change]).await.unwrap_err();
+    assert!(
+        matches!(commit, CommitError::Store(StoreError::Unavailable { .. })),
+        "{commit:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_lock_that_another_process_keeps_ends_in_unavailable_and_hurts_nothing() {
+    let scratch = Scratch::with_device().await;
+    let store = SqliteStore::open(&scratch.path).await.unwrap();
+    let record = load(&store, "0001").await;
+    let change = leafgate_registry::Change::delete(&record, &act(5)).unwrap();
+
+    let mut other = scratch.connect().await;
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    let commit = store.commit(std::slice::from_ref(&change));
+    let error = within(Duration::from_secs(30), "the commit gives up", commit)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, CommitError::Store(StoreError::Unavailable { .. })),
+        "{error:?}"
+    );
+    assert!(
+        error
+            .to_string()
+            .ends_with("is kept locked by another process"),
+        "{error}"
+    );
+    assert_eq!(
+        load(&store, "0001").await,
+        record,
+        "reading goes on meanwhile"
+    );
+
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    store.commit(&[change]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_epoch_after_a_restore_is_told_to_all_and_recorded() {
+    let scratch = Scratch::with_device().await;
+    let (store, follower) = (
+        SqliteStore::open(&scratch.path).await.unwrap(),
+        SqliteStore::open_read_only(&scratch.path).await.unwrap(),
+    );
+    let known = follower.position().await.unwrap();
+    let started = store.new_epoch(&act(9)).await.unwrap();
+    assert_ne!(started.epoch, known.epoch);
+    assert_eq!(follower.position().await.unwrap(), started);
+    assert!(!knows(&follower, &known).await.unwrap());
+    let event = follower.events_after(known.seq, 2).await.unwrap().remove(0);
+    assert_eq!(
+        (event.kind.as_str(), &event.detail["epoch"]),
+        ("epoch-started", &started.epoch.to_string().into())
+    );
+}
+
+#[tokio::test]
+async fn a_url_names_the_file() {
+    let scratch = Scratch::with_device().await;
+    for prefix in ["sqlite:", "sqlite://"] {
+        let url = format!("{prefix}{}", scratch.path.display());
+        load(&SqliteStore::open_url(&url).await.unwrap(), "0001").await;
+        load(
+            &SqliteStore::open_url_read_only(&url).await.unwrap(),
+            "0001",
+        )
+        .await;
+    }
+    for url in [
+        "",
+        "sqlite:",
+        "postgres://u:secret@h/db",
+        "registry.db",
+        "sqlite:a?mode=rwc",
+    ] {
+        let error = SqliteStore::open_url(url).await.err().unwrap();
+        assert!(
+            matches!(error, StoreError::Unsupported { .. }),
+            "{url}: {error:?}"
+        );
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}

@@ -1,0 +1,230 @@
+//! A store that takes its time, or can't be reached: for tests of what may happen between any two
+//! steps of those who read it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use leafgate_identity::{DeviceId, SpkiHash};
+use leafgate_registry::{
+    Certificate, CertificateId, CertificateQuery, Change, CommitError, Crl, DeviceRecord,
+    DeviceStore, Event, FeedPosition, Page, Query, StoreError,
+};
+use tokio::sync::oneshot;
+
+/// A reader's step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// [`DeviceStore::load`]
+    Load,
+    /// [`DeviceStore::position`]
+    Position,
+    /// [`DeviceStore::events_after`]
+    Events,
+    /// [`DeviceStore::wake`]
+    Wake,
+}
+
+/// A side of a step: what the store holds is read between the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Nothing has been read yet.
+    Before,
+    /// It has been read, and the reader has not been told yet.
+    After,
+}
+
+/// Another store behind delays; see [`DelayControl`].
+pub struct DelayingStore {
+    inner: Arc<dyn DeviceStore>,
+    control: DelayControl,
+}
+
+/// Says how a [`DelayingStore`] behaves. Without instructions it adds nothing.
+#[derive(Debug, Clone, Default)]
+pub struct DelayControl(Arc<Control>);
+
+#[derive(Debug, Default)]
+struct Control {
+    gates: Mutex<Vec<Gate>>,
+    unreachable: AtomicBool,
+    longest_delay_ms: AtomicU64,
+    random: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Gate {
+    step: Step,
+    moment: Moment,
+    reached: oneshot::Sender<()>,
+    released: oneshot::Receiver<()>,
+}
+
+/// A point at which one reader is held until this is dropped.
+#[derive(Debug)]
+pub struct Hold {
+    reached: oneshot::Receiver<()>,
+    _release: oneshot::Sender<()>,
+}
+
+impl DelayingStore {
+    /// Puts `inner` behind delays.
+    pub fn new(inner: Arc<dyn DeviceStore>, control: DelayControl) -> Self {
+        Self { inner, control }
+    }
+}
+
+impl DelayControl {
+    /// Lets every step wait, before and after, for a random time of up to `longest`; every other
+    /// time on average not at all. `seed` fixes the order of the times.
+    pub fn delay_at_random(&self, seed: u64, longest: Duration) {
+        self.0.random.store(seed, Ordering::Relaxed);
+        let longest_ms = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
+        self.0.longest_delay_ms.store(longest_ms, Ordering::Relaxed);
+    }
+
+    /// Lets every reading step fail as unavailable, or no longer.
+    pub fn set_reachable(&self, reachable: bool) {
+        self.0.unreachable.store(!reachable, Ordering::SeqCst);
+    }
+
+    /// Holds the next reader that comes to this point.
+    pub fn hold(&self, step: Step, moment: Moment) -> Hold {
+        let (reached, is_reached) = oneshot::channel();
+        let (release, released) = oneshot::channel();
+        self.0.lock_gates().push(Gate {
+            step,
+            moment,
+            reached,
+            released,
+        });
+        Hold {
+            reached: is_reached,
+            _release: release,
+        }
+    }
+
+    async fn pass(&self, step: Step, moment: Moment) {
+        if let Some(delay) = self.0.next_delay() {
+            tokio::time::sleep(delay).await;
+        }
+        if let Some(gate) = self.0.take_gate(step, moment) {
+            // Nobody may have waited to hear it.
+            let _ = gate.reached.send(());
+            // Fails when the hold is dropped, which is how it ends.
+            let _ = gate.released.await;
+        }
+    }
+
+    fn check_reachable(&self) -> Result<(), StoreError> {
+        if self.0.unreachable.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable {
+                what: "the test has made the store unreachable".to_owned(),
+                source: None,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Hold {
+    /// Returns when a reader is held.
+    ///
+    /// # Panics
+    /// The store was dropped before.
+    pub async fn reached(&mut self) {
+        (&mut self.reached)
+            .await
+            .expect("the store lives as long as a reader can come");
+    }
+}
+
+impl Control {
+    fn lock_gates(&self) -> std::sync::MutexGuard<'_, Vec<Gate>> {
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_gate(&self, step: Step, moment: Moment) -> Option<Gate> {
+        let mut gates = self.lock_gates();
+        let found = gates
+            .iter()
+            .position(|gate| gate.step == step && gate.moment == moment)?;
+        Some(gates.remove(found))
+    }
+
+    fn next_delay(&self) -> Option<Duration> {
+        let longest_ms = self.longest_delay_ms.load(Ordering::Relaxed);
+        if longest_ms == 0 {
+            return None;
+        }
+        let random = self.next_random();
+        (random & 1 == 0).then(|| Duration::from_millis((random >> 1) % (longest_ms + 1)))
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+    fn next_random(&self) -> u64 {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let state = self.random.fetch_add(STEP, Ordering::Relaxed);
+        let mut z = state.wrapping_add(STEP);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+#[async_trait]
+impl DeviceStore for DelayingStore {
+    async fn load(&self, id: &DeviceId) -> Result<Option<DeviceRecord>, StoreError> {
+        self.control.pass(Step::Load, Moment::Before).await;
+        self.control.check_reachable()?;
+        let loaded = self.inner.load(id).await;
+        self.control.pass(Step::Load, Moment::After).await;
+        loaded
+    }
+
+    async fn find(&self, query: &Query) -> Result<Page<DeviceRecord, DeviceId>, StoreError> {
+        self.control.check_reachable()?;
+        self.inner.find(query).await
+    }
+
+    async fn find_certificates(
+        &self,
+        query: &CertificateQuery,
+    ) -> Result<Page<Certificate, CertificateId>, StoreError> {
+        self.control.check_reachable()?;
+        self.inner.find_certificates(query).await
+    }
+
+    async fn crl(&self, issuer: &SpkiHash) -> Result<Option<Crl>, StoreError> {
+        self.control.check_reachable()?;
+        self.inner.crl(issuer).await
+    }
+
+    async fn commit(&self, changes: &[Change]) -> Result<FeedPosition, CommitError> {
+        self.control.check_reachable()?;
+        self.inner.commit(changes).await
+    }
+
+    async fn position(&self) -> Result<FeedPosition, StoreError> {
+        self.control.pass(Step::Position, Moment::Before).await;
+        self.control.check_reachable()?;
+        let position = self.inner.position().await;
+        self.control.pass(Step::Position, Moment::After).await;
+        position
+    }
+
+    async fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.control.pass(Step::Events, Moment::Before).await;
+        self.control.check_reachable()?;
+        let events = self.inner.events_after(seq, limit).await;
+        self.control.pass(Step::Events, Moment::After).await;
+        events
+    }
+
+    async fn wake(&self) {
+        self.control.pass(Step::Wake, Moment::Before).await;
+        self.inner.wake().await;
+        self.control.pass(Step::Wake, Moment::After).await;
+    }
+}

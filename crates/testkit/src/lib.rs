@@ -1,0 +1,8 @@
+//! What tests share: the suites that every implementation of a port has to pass, and stand-ins that
+//! behave as badly as a test needs.
+
+pub mod delaying_store;
+pub mod store_conformance;
+
+pub mod issuer_conformance;
+pub mod scratch_ca;

@@ -1,0 +1,486 @@
+//! Listings.
+
+use std::collections::BTreeSet;
+
+use leafgate_identity::{DeviceId, UnixMs};
+use leafgate_registry::{
+    Action, Certificate, CertificateId, CertificateQuery, CertificateStatusKind, Change, Cursor,
+    DeviceRecord, DeviceState, DeviceStore, Holder, NewDevice, Query, RevocationReason,
+};
+
+use super::StoreFixture;
+use super::records::{
+    act, apply, certificate_id, certificate_id_of, id, issuer, load, new_certificate, new_device,
+    register, register_with_certificate,
+};
+
+/// By id, byte by byte, each with its own certificates, and tombstones only when asked for.
+pub async fn devices_come_in_order_with_their_certificates(fixture: &dyn StoreFixture) {
+    let store = fixture.open().await;
+    for (serial, text) in (0..).zip(["b", "B1", "a_1", "a-1", "a1", "a10", "Z", "0"]) {
+        register_with_certificate(&*store, text, certificate_id(serial)).await;
+    }
+    let gone = register(&*store, "gone").await;
+    apply(
+        &*store,
+        Change::delete(&gone, &act(9)).expect("a live device"),
+    )
+    .await;
+
+    let page = store
+        .find(&Query::default())
+        .await
+        .expect("readable devices");
+    assert_eq!(page.next, None);
+    assert_eq!(
+        ids(&page.items),
+        ["0", "B1", "Z", "a-1", "a1", "a10", "a_1", "b"]
+    );
+    for record in &page.items {
+        assert_eq!(*record, load(&*store, record.device.id.as_str()).await);
+    }
+    let deleted = Query {
+        state: Some(DeviceState::Deleted),
+        ..Query::default()
+    };
+    assert_eq!(
+        ids(&store.find(&deleted).await.expect("readable devices").items),
+        ["gone"]
+    );
+}
+
+/// State, type, attribute and prefix, alone and together.
+pub async fn each_condition_narrows(fixture: &dyn StoreFixture) {
+    let store = fixture.open().await;
+    for (text, device_type, line, disabled) in [
+        ("a-1", "pump", "1", false),
+        ("a-2", "pump", "2", true),
+        ("A-3", "valve", "1", false),
+        ("b-1", "valve", "2", true),
+        ("a", "valve", "2", false),
+    ] {
+        let mut new = NewDevice {
+            device_type: device_type.to_owned(),
+            ..new_device(text)
+        };
+        new.attributes.insert("line".to_owned(), line.to_owned());
+        let record = apply(
+            &*store,
+            Change::register(None, new, &act(1)).expect("a good device"),
+        )
+        .await;
+        if disabled {
+            apply(
+                &*store,
+                Change::transition(&record, Action::Disable, &act(2)).expect("legal"),
+            )
+            .await;
+        }
+    }
+    let attribute = |name: &str, value: &str| Some((name.to_owned(), value.to_owned()));
+    let all = Query::default();
+    for (query, expected) in [
+        (
+            Query {
+                state: Some(DeviceState::Disabled),
+                ..all.clone()
+            },
+            &["a-2", "b-1"][..],
+        ),
+        (
+            Query {
+                state: Some(DeviceState::Pending),
+                ..all.clone()
+            },
+            &[],
+        ),
+        (
+            Query {
+                device_type: Some("pump".to_owned()),
+                ..all.clone()
+            },
+            &["a-1", "a-2"],
+        ),
+        (
+            Query {
+                device_type: Some("pum".to_owned()),
+                ..all.clone()
+            },
+            &[],
+        ),
+        (
+            Query {
+                attribute: attribute("line", "2"),
+                ..all.clone()
+            },
+            &["a", "a-2", "b-1"],
+        ),
+        (
+            Query {
+                attribute: attribute("name", "\"Pump\" 'x' – %_\\"),
+                ..all.clone()
+            },
+            &["A-3", "a", "a-1", "a-2", "b-1"],
+        ),
+        (
+            Query {
+                attribute: attribute("line", "3"),
+                ..all.clone()
+            },
+            &[],
+        ),
+        (
+            Query {
+                attribute: attribute("no'such", "2"),
+                ..all.clone()
+            },
+            &[],
+        ),
+        (
+            Query {
+                id_prefix: Some("a".to_owned()),
+                ..all.clone()
+            },
+            &["a", "a-1", "a-2"],
+        ),
+        (
+            Query {
+                id_prefix: Some("a-".to_owned()),
+                ..all.clone()
+            },
+            &["a-1", "a-2"],
+        ),
+        (
+            Query {
+                id_prefix: Some("%".to_owned()),
+                ..all.clone()
+            },
+            &[],
+        ),
+        (
+            Query {
+                id_prefix: Some(String::new()),
+                limit: 2,
+                ..all.clone()
+            },
+            &["A-3", "a"],
+        ),
+        (
+            Query {
+                state: Some(DeviceState::Disabled),
+                device_type: Some("valve".to_owned()),
+                attribute: attribute("line", "2"),
+                id_prefix: Some("b".to_owned()),
+                ..all.clone()
+            },
+            &["b-1"],
+        ),
+    ] {
+        let page = store.find(&query).await.expect("readable devices");
+        assert_eq!(ids(&page.items), expected, "{query:?}");
+    }
+}
+
+/// Pages of any size give the same listing, and the last one says so.
+pub async fn pages_list_everything_once(fixture: &dyn StoreFixture) {
+    let store = fixture.open().await;
+    let expected: Vec<_> = (0..10).map(|number| format!("d{number}")).collect();
+    for text in &expected {
+        register(&*store, text).await;
+    }
+    for limit in [0, 1, 3, 5, 10, 11] {
+        let pages = pages(&*store, limit).await;
+        assert!(
+            pages
+                .iter()
+                .all(|page| (1..=limit.max(1)).contains(&page.len())),
+            "{limit}: {pages:?}"
+        );
+        assert_eq!(pages.concat(), expected, "{limit}");
+    }
+}
+
+/// Whatever comes and goes between two pages, what was there all along is listed exactly once.
+pub async fn pages_hold_under_writes(fixture: &dyn StoreFixture) {
+    let (reader, writer) = (fixture.open().await, fixture.open().await);
+    for number in 0..20 {
+        register(&*writer, &format!("stays-{number:02}")).await;
+        register(&*writer, &format!("leaves-{number:02}")).await;
+    }
+    let mut listed = Vec::new();
+    let mut after: Option<Cursor<DeviceId>> = None;
+    for round in 0.. {
+        let page = reader
+            .find(&Query {
+                after,
+                limit: 3,
+                ..Query::default()
+            })
+            .await
+            .expect("readable devices");
+        listed.extend(
+            page.items
+                .into_iter()
+                .map(|record| record.device.id.to_string()),
+        );
+        after = page
+            .next
+            .map(|cursor| cursor.to_string().parse().expect("its own text"));
+        if after.is_none() {
+            break;
+        }
+        let leaves = load(&*writer, &format!("leaves-{:02}", round % 20)).await;
+        if let Ok(delete) = Change::delete(&leaves, &act(9)) {
+            apply(&*writer, delete).await;
+        }
+        for text in [
+            format!("a-{round}"),
+            format!("m-{round}"),
+            format!("z-{round}"),
+        ] {
+            if round < 20 {
+                register(&*writer, &text).await;
+            }
+        }
+    }
+    let once: BTreeSet<_> = listed.iter().collect();
+    assert_eq!(once.len(), listed.len(), "nothing is listed twice");
+    let stays: Vec<_> = listed
+        .iter()
+        .filter(|text| text.starts_with("stays"))
+        .cloned()
+        .collect();
+    let expected: Vec<_> = (0..20).map(|number| format!("stays-{number:02}")).collect();
+    assert_eq!(stays, expected);
+}
+
+/// Issuer, serial number, holder, status and expiry, alone and together.
+pub async fn certificates_are_found_by_each_condition(fixture: &dyn StoreFixture) {
+    let store = fixture.open().await;
+    let record = register_with_certificate(&*store, "0001", certificate_id(1)).await;
+    let mut long = new_certificate(certificate_id(2));
+    long.validity.not_after = UnixMs::from_secs(2_000);
+    let record = apply(
+        &*store,
+        Change::prepare_certificate(&record, long, &act(5)).expect("active"),
+    )
+    .await;
+    let reason = RevocationReason::KeyCompromise;
+    let revoke = Change::revoke_certificate(&record, &certificate_id(1), reason, &act(6));
+    apply(&*store, revoke.expect("not revoked")).await;
+    let other = register_with_certificate(&*store, "0002", certificate_id_of(2, 1)).await;
+    apply(
+        &*store,
+        Change::delete(&other, &act(7)).expect("a live device"),
+    )
+    .await;
+    let service = new_certificate(certificate_id_of(2, 3));
+    let service = Change::prepare_service_certificate("leaf-1", service, &act(8))
+        .expect("a good certificate");
+    store.commit(&[service]).await.expect("a free serial");
+
+    let device = |text: &str| {
+        Some(Holder::Device {
+            id: id(text),
+            generation: 1,
+        })
+    };
+    let all = CertificateQuery::default();
+    let revoked = Some(CertificateStatusKind::Revoked);
+    let (one, two) = (certificate_id(1), certificate_id(2));
+    let (foreign, server) = (certificate_id_of(2, 1), certificate_id_of(2, 3));
+    let cases = [
+        (all.clone(), vec![one, two, foreign, server]),
+        (
+            CertificateQuery {
+                issuer: Some(issuer(1)),
+                ..all.clone()
+            },
+            vec![one, two],
+        ),
+        (
+            CertificateQuery {
+                issuer: Some(issuer(9)),
+                ..all.clone()
+            },
+            vec![],
+        ),
+        (
+            CertificateQuery {
+                serial: Some(one.serial),
+                ..all.clone()
+            },
+            vec![one, foreign],
+        ),
+        (
+            CertificateQuery {
+                status: revoked,
+                ..all.clone()
+            },
+            vec![one, foreign],
+        ),
+        (
+            CertificateQuery {
+                issuer: Some(issuer(2)),
+                status: revoked,
+                ..all.clone()
+            },
+            vec![foreign],
+        ),
+        (
+            CertificateQuery {
+                status: Some(CertificateStatusKind::Prepared),
+                ..all.clone()
+            },
+            vec![two, server],
+        ),
+        (
+            CertificateQuery {
+                holder: device("0001"),
+                ..all.clone()
+            },
+            vec![one, two],
+        ),
+        (
+            CertificateQuery {
+                holder: Some(Holder::Device {
+                    id: id("0001"),
+                    generation: 2,
+                }),
+                ..all.clone()
+            },
+            vec![],
+        ),
+        (
+            CertificateQuery {
+                holder: Some(Holder::Service {
+                    name: "leaf-1".to_owned(),
+                }),
+                ..all.clone()
+            },
+            vec![server],
+        ),
+        (
+            CertificateQuery {
+                holder: Some(Holder::Service {
+                    name: "0001".to_owned(),
+                }),
+                ..all.clone()
+            },
+            vec![],
+        ),
+        (
+            CertificateQuery {
+                expires_after: Some(UnixMs::from_secs(1_000)),
+                ..all.clone()
+            },
+            vec![two],
+        ),
+        (
+            CertificateQuery {
+                expires_by: Some(UnixMs::from_secs(1_000)),
+                ..all.clone()
+            },
+            vec![one, foreign, server],
+        ),
+        (
+            CertificateQuery {
+                issuer: Some(issuer(1)),
+                status: revoked,
+                expires_after: Some(UnixMs::from_secs(1_000)),
+                ..all.clone()
+            },
+            vec![],
+        ),
+    ];
+    for (query, mut expected) in cases {
+        let mut found = all_certificates(&*store, &query).await;
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected, "{query:?}");
+    }
+}
+
+/// A revocation list is read in pages, each certificate once.
+pub async fn certificates_come_in_pages(fixture: &dyn StoreFixture) {
+    let store = fixture.open().await;
+    let mut record = register(&*store, "0001").await;
+    for serial in 0..11 {
+        let id = certificate_id_of(1 + (serial % 2) as u8, serial);
+        let prepare =
+            Change::prepare_certificate(&record, new_certificate(id), &act(2)).expect("active");
+        record = apply(&*store, prepare).await;
+    }
+    let record = apply(
+        &*store,
+        Change::transition(&record, Action::Revoke, &act(3)).expect("legal"),
+    )
+    .await;
+    for issuer_number in [1, 2] {
+        for limit in [1, 2, 3, 100] {
+            let query = CertificateQuery {
+                issuer: Some(issuer(issuer_number)),
+                status: Some(CertificateStatusKind::Revoked),
+                limit,
+                ..CertificateQuery::default()
+            };
+            let mut found = all_certificates(&*store, &query).await;
+            found.sort();
+            let of_issuer = record.certificates.iter().map(Certificate::id);
+            let mut expected: Vec<_> = of_issuer
+                .filter(|id| id.issuer == issuer(issuer_number))
+                .collect();
+            expected.sort();
+            assert_eq!(found, expected);
+        }
+    }
+}
+
+async fn all_certificates(store: &dyn DeviceStore, query: &CertificateQuery) -> Vec<CertificateId> {
+    let mut query = query.clone();
+    let mut found = Vec::new();
+    loop {
+        let page = store
+            .find_certificates(&query)
+            .await
+            .expect("readable certificates");
+        assert!(page.items.len() <= query.limit);
+        assert!(
+            page.items
+                .iter()
+                .all(|certificate| query.matches(certificate))
+        );
+        found.extend(page.items.iter().map(Certificate::id));
+        match page.next {
+            None => return found,
+            Some(next) => query.after = Some(next.to_string().parse().expect("its own text")),
+        }
+    }
+}
+
+async fn pages(store: &dyn DeviceStore, limit: usize) -> Vec<Vec<String>> {
+    let mut pages = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store
+            .find(&Query {
+                after,
+                limit,
+                ..Query::default()
+            })
+            .await
+            .expect("readable devices");
+        pages.push(ids(&page.items).into_iter().map(str::to_owned).collect());
+        after = page.next;
+        if after.is_none() {
+            return pages;
+        }
+    }
+}
+
+fn ids(records: &[DeviceRecord]) -> Vec<&str> {
+    records
+        .iter()
+        .map(|record| record.device.id.as_str())
+        .collect()
+}
