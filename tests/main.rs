@@ -4,9 +4,12 @@
     missing_docs,
     clippy::unwrap_used,
     clippy::disallowed_methods,
+    unreachable_pub,
     reason = "tests wait by the machine's clock and fail by panic"
 )]
 
+mod documents;
+mod isolation;
 mod log_in;
 mod refusals;
 mod repository;

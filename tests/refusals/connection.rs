@@ -9,7 +9,6 @@ use leafgate_identity::{CnPattern, DeviceId};
 use leafgate_registrar::{CertificateKey, DeviceCredentials, Registrar};
 use leafgate_registry::RevocationReason::KeyCompromise;
 use leafgate_testkit::scratch_ca::{NameAttribute, ScratchCa, ScratchLeaf, StringType};
-use rcgen::ExtendedKeyUsagePurpose;
 use rustls::version::TLS13;
 
 use crate::support::decisions::Witness;
@@ -158,14 +157,6 @@ fn malformed_rows(own: &ScratchCa) -> Vec<Row> {
         Row::new(
             "a CA certificate",
             own.sign(&device_leaf(&cn_of("0001")).with_ca_flag()),
-            "certificate-malformed",
-        ),
-        Row::new(
-            "a certificate for servers, too",
-            own.sign(&device_leaf(&cn_of("0001")).with_extended_usages(&[
-                ExtendedKeyUsagePurpose::ClientAuth,
-                ExtendedKeyUsagePurpose::ServerAuth,
-            ])),
             "certificate-malformed",
         ),
     ]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use leafgate_testkit::scratch_ca::{ScratchCa, ScratchLeaf};
 use rcgen::ExtendedKeyUsagePurpose;
 use rustls::AlertDescription::{
-    self, BadCertificate, CertificateExpired, CertificateRequired, UnknownCA,
+    self, BadCertificate, CertificateExpired, CertificateRequired, HandshakeFailure, UnknownCA,
 };
 use rustls::version::{TLS12, TLS13};
 
@@ -53,7 +53,7 @@ fn rows(site: &TestSite) -> Vec<Row> {
     const CN: &str = "device-0001.device.synadia.local";
     let dir = site.site.dir();
     let now = act().at;
-    let hours = |hours| Duration::from_secs(hours * 3600);
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
     let device = ScratchLeaf::device(CN, now);
     let ca = dir.ca();
     let devices = ScratchCa::of_files(&ca.join("devices.crt"), &ca.join("devices.key")).unwrap();
@@ -71,7 +71,7 @@ fn rows(site: &TestSite) -> Vec<Row> {
         Row {
             name: "no certificate",
             certificate: None,
-            alerts: [CertificateRequired, BadCertificate],
+            alerts: [CertificateRequired, HandshakeFailure],
         },
         row("a foreign CA", foreign.sign(&device).into(), UnknownCA),
         row(

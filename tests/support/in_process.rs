@@ -86,6 +86,16 @@ impl InProcess {
         value.unwrap_or_else(|| panic!("no metric {name}")).parse().unwrap()
     }
 
+    /// Waits until it has applied every change that the registry holds now.
+    pub async fn applied(&self, site: &TestSite) {
+        let head = site.registry().await.position().await.unwrap();
+        eventually("the newest change", async || {
+            let applied = self.metric("leafgate_callout_feed_sequence").await;
+            (applied >= head.seq).then_some(())
+        })
+        .await;
+    }
+
     /// How many decisions it has logged with these words.
     pub fn decisions(&self, words: &str) -> usize {
         let log = self.log.text();

@@ -3,9 +3,13 @@
 pub(crate) mod decisions;
 pub(crate) mod raw_device;
 
+pub mod devices;
+pub mod in_process;
+pub mod observer;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use leafgate::local::{
     Credentials, Device, LocalDir, LocalSite, LogInError, SiteOptions, new_device, open_registrar,
@@ -47,6 +51,21 @@ pub fn act() -> Act {
     Act {
         actor: Actor::parse("test:e2e").unwrap(),
         at: UnixMs::new(i64::try_from(now.as_millis()).unwrap()),
+    }
+}
+
+/// Waits until `probe` finds something.
+pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = probe().await {
+            return found;
+        }
+        assert!(
+            started.elapsed() < PATIENCE,
+            "{what} did not come within {PATIENCE:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -1,0 +1,114 @@
+//! `leafgate ca`.
+
+use std::path::{Path, PathBuf};
+
+use leafgate_identity::{SpkiHash, UnixMs};
+use leafgate_pki::{CaDirectory, Intermediate, RootKey};
+use leafgate_runtime::{Clock, read_secret};
+use serde::Serialize;
+use x509_parser::pem::parse_x509_pem;
+
+use super::Context;
+use super::error::{CliError, Exit};
+use super::files::read_text;
+use super::moment::relative;
+use super::table::Table;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Make a root, its revocation list, and the two intermediates that sign devices and servers.
+    Init {
+        /// The folder for the CA, which must be empty or not exist.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// The file for the root's key, encrypted; keep it away from every service.
+        #[arg(long, value_name = "FILE")]
+        root_out: PathBuf,
+        /// The file that holds the passphrase of the root's key.
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: PathBuf,
+    },
+    /// Show the certificates of a CA.
+    Show {
+        /// The folder that `leafgate ca init` made.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+}
+
+#[derive(Serialize)]
+struct CaView {
+    certificates: Vec<AuthorityView>,
+}
+
+#[derive(Serialize)]
+struct AuthorityView {
+    name: String,
+    file: PathBuf,
+    subject: String,
+    /// What trust domains and logs call an issuer.
+    public_key: SpkiHash,
+    not_before: UnixMs,
+    not_after: UnixMs,
+}
+
+pub(super) fn run(command: &Command, context: &Context) -> Result<Exit, CliError> {
+    match command {
+        Command::Init { out, root_out, passphrase_file } => {
+            let passphrase = &read_secret(passphrase_file)?;
+            let root_key = RootKey::Encrypted { out: root_out, passphrase };
+            let ca = leafgate_pki::init(out, root_key, context.clock.now())?;
+            let next = format!(
+                "The root's key is in {}: keep it and its passphrase offline, apart from each other.",
+                root_out.display()
+            );
+            show(&ca, Some(&next), context)
+        }
+        Command::Show { folder } => {
+            let ca = CaDirectory::open(folder)
+                .map_err(|error| CliError::caused(Exit::NotFound, &error))?;
+            show(&ca, None, context)
+        }
+    }
+}
+
+fn show(ca: &CaDirectory, next: Option<&str>, context: &Context) -> Result<Exit, CliError> {
+    let view = CaView {
+        certificates: vec![
+            read("root", ca.root_certificate())?,
+            read("devices", ca.certificate(Intermediate::Devices))?,
+            read("servers", ca.certificate(Intermediate::Servers))?,
+        ],
+    };
+    context.console.show(&view, |style| {
+        let mut table = Table::new(&["NAME", "SUBJECT", "EXPIRES", "FILE", "PUBLIC KEY"]);
+        for it in &view.certificates {
+            table.push(vec![
+                it.name.as_str().into(),
+                it.subject.as_str().into(),
+                relative(it.not_after, context.clock.now()).into(),
+                it.file.display().to_string().into(),
+                it.public_key.to_string().into(),
+            ]);
+        }
+        let next = next.iter().map(|next| format!("\n{next}"));
+        format!("{}{}", table.render(style), next.collect::<String>())
+    })?;
+    Ok(Exit::Done)
+}
+
+fn read(name: &str, file: PathBuf) -> Result<AuthorityView, CliError> {
+    let text = read_text(&file)?;
+    let unreadable = || CliError::usage(format!("{} holds no certificate", Path::display(&file)));
+    let (_, pem) = parse_x509_pem(text.as_bytes()).map_err(|_| unreadable())?;
+    let certificate = pem.parse_x509().map_err(|_| unreadable())?;
+    let validity = certificate.validity();
+    Ok(AuthorityView {
+        name: name.to_owned(),
+        subject: certificate.subject().to_string(),
+        public_key: SpkiHash::of_spki_der(certificate.public_key().raw),
+        not_before: UnixMs::from_secs(validity.not_before.timestamp()),
+        not_after: UnixMs::from_secs(validity.not_after.timestamp()),
+        file,
+    })
+}

@@ -1,0 +1,164 @@
+//! `leafgate device`.
+
+mod change;
+mod credentials;
+mod id;
+mod read;
+mod view;
+
+use std::path::PathBuf;
+
+use leafgate_identity::DeviceId;
+use leafgate_registry::{Action, Cursor, DeviceState, RevocationReason};
+
+pub(super) use self::id::parse as parse_id;
+use super::Context;
+use super::error::{CliError, Exit};
+use super::registry::RegistryArguments;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    registry: RegistryArguments,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Register a device, and with --out issue its first certificate.
+    Register(RegisterArguments),
+    /// List devices.
+    List(ListArguments),
+    /// Show a device with its certificates.
+    Show {
+        /// The device.
+        id: String,
+    },
+    /// Let a pending device in.
+    Approve {
+        /// The device.
+        id: String,
+    },
+    /// Lock a device out until it is enabled, and end its session.
+    Disable {
+        /// The device.
+        id: String,
+    },
+    /// Let a disabled or quarantined device back in.
+    Enable {
+        /// The device.
+        id: String,
+    },
+    /// Narrow a device to the quarantine grant of its policy.
+    Quarantine {
+        /// The device.
+        id: String,
+    },
+    /// Lock a device out for good and revoke its certificates.
+    Revoke {
+        /// The device.
+        id: String,
+        /// Why, as revocation lists say it: unspecified, key-compromise, ca-compromise,
+        /// affiliation-changed, superseded, cessation-of-operation or privilege-withdrawn.
+        #[arg(long, value_name = "REASON", default_value = "unspecified")]
+        reason: RevocationReason,
+    },
+    /// Remove a device and revoke its certificates; its id can be registered again.
+    Delete {
+        /// The device.
+        id: String,
+    },
+    /// Issue a certificate for the key in a certificate request.
+    Sign {
+        /// The device.
+        id: String,
+        /// The certificate request (PEM); - reads standard input. Only its key is used.
+        #[arg(long, value_name = "FILE")]
+        csr: PathBuf,
+        /// Where the certificate and its chain go; without it they are printed.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Issue a further certificate with a new key; older ones count for another 24 hours.
+    Issue {
+        /// The device.
+        id: String,
+        /// The folder for ID.crt (with its chain), ID.key and ca.crt; older ones are replaced.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct RegisterArguments {
+    /// Its name: one token of A-Z a-z 0-9 _ -, unique ignoring case.
+    id: String,
+    /// What policies match on.
+    #[arg(long = "type", value_name = "TYPE", default_value = "device")]
+    device_type: String,
+    /// A free property; may be repeated.
+    #[arg(long = "attr", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    attributes: Vec<(String, String)>,
+    /// The only site at which it may log in.
+    #[arg(long, value_name = "SITE")]
+    site: Option<String>,
+    /// Let it wait for `leafgate device approve`.
+    #[arg(long, conflicts_with = "out")]
+    pending: bool,
+    /// The folder for ID.crt (with its chain), ID.key and ca.crt; without it no key is made.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct ListArguments {
+    /// In this state; deleted ones are listed only when asked for.
+    #[arg(long, value_name = "STATE")]
+    state: Option<DeviceState>,
+    /// Of this type.
+    #[arg(long = "type", value_name = "TYPE")]
+    device_type: Option<String>,
+    /// With this attribute.
+    #[arg(long = "attr", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    attribute: Option<(String, String)>,
+    /// With an id that begins with this, case included.
+    #[arg(long, value_name = "TEXT")]
+    prefix: Option<String>,
+    /// How many at most.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// Go on where an earlier list ended.
+    #[arg(long, value_name = "NEXT")]
+    after: Option<Cursor<DeviceId>>,
+}
+
+/// Reads `NAME=VALUE`.
+pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliError> {
+    let registry = &arguments.registry;
+    let change = |id, action| change::run(registry, context, id, action, RevocationReason::Unspecified);
+    match &arguments.command {
+        Command::Register(arguments) => credentials::register(registry, context, arguments).await,
+        Command::List(arguments) => read::list(registry, context, arguments).await,
+        Command::Show { id } => read::show(registry, context, id).await,
+        Command::Approve { id } => change(id, Action::Approve).await,
+        Command::Disable { id } => change(id, Action::Disable).await,
+        Command::Enable { id } => change(id, Action::Enable).await,
+        Command::Quarantine { id } => change(id, Action::Quarantine).await,
+        Command::Revoke { id, reason } => {
+            change::run(registry, context, id, Action::Revoke, *reason).await
+        }
+        Command::Delete { id } => change(id, Action::Delete).await,
+        Command::Sign { id, csr, out } => {
+            credentials::sign(registry, context, id, csr, out.as_deref()).await
+        }
+        Command::Issue { id, out } => credentials::issue(registry, context, id, out).await,
+    }
+}

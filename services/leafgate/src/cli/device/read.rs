@@ -1,0 +1,115 @@
+//! `leafgate device list` and `show`.
+
+use leafgate_registry::{DeviceRecord, Query};
+use leafgate_runtime::Clock;
+use serde::Serialize;
+
+use super::view::{DeviceView, colour_of, table_of_certificates, table_of_devices};
+use super::{ListArguments, id};
+use crate::cli::Context;
+use crate::cli::console::{Style, plain};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::moment::relative;
+use crate::cli::registry::RegistryArguments;
+use crate::cli::table::{NONE, count};
+
+#[derive(Serialize)]
+struct ListView<'a> {
+    devices: Vec<DeviceView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<&'a str>,
+}
+
+pub(super) async fn list(
+    registry: &RegistryArguments,
+    context: &Context,
+    arguments: &ListArguments,
+) -> Result<Exit, CliError> {
+    let query = Query {
+        state: arguments.state,
+        device_type: arguments.device_type.clone(),
+        attribute: arguments.attribute.clone(),
+        id_prefix: arguments.prefix.clone(),
+        after: arguments.after.clone(),
+        limit: usize::try_from(arguments.limit).unwrap_or(usize::MAX),
+    };
+    let page = registry.store().await?.find(&query).await?;
+    let next = page.next.as_ref().map(ToString::to_string);
+    let view = ListView {
+        devices: page.items.iter().map(DeviceView::of).collect(),
+        next: next.as_deref(),
+    };
+    context.console.show(&view, |style| {
+        let sum = count(page.items.len(), "device");
+        let more = next.iter().map(|next| format!("; more follow: --after {next}"));
+        let sum = format!("{sum}{}", more.collect::<String>());
+        if page.items.is_empty() {
+            return sum;
+        }
+        let table = table_of_devices(&page.items, context.clock.now());
+        format!("{}\n{sum}", table.render(style))
+    })?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn show(
+    registry: &RegistryArguments,
+    context: &Context,
+    id: &str,
+) -> Result<Exit, CliError> {
+    let id = id::parse(id)?;
+    let store = registry.store().await?;
+    let record = load(&*store, &id).await?;
+    context
+        .console
+        .show(&DeviceView::of(&record), |style| describe(&record, context, style))?;
+    Ok(Exit::Done)
+}
+
+/// The device's record.
+pub(super) async fn load(
+    store: &dyn leafgate_registry::DeviceStore,
+    id: &leafgate_identity::DeviceId,
+) -> Result<DeviceRecord, CliError> {
+    let unknown = || leafgate_registrar::RegistrarError::DeviceUnknown { id: id.clone() };
+    Ok(store.load(id).await?.ok_or_else(unknown)?)
+}
+
+fn describe(record: &DeviceRecord, context: &Context, style: Style) -> String {
+    let now = context.clock.now();
+    let device = &record.device;
+    let attributes: Vec<String> = device
+        .attributes
+        .iter()
+        .map(|(name, value)| plain(&format!("{name}={value}")))
+        .collect();
+    let attributes = match &attributes[..] {
+        [] => NONE.to_owned(),
+        some => some.join("   "),
+    };
+    let state = style.paint(colour_of(device.state), device.state.as_str());
+    let mut lines = vec![format!("{}   {state}", device.id)];
+    for (name, value) in [
+        ("type", device.device_type.clone()),
+        ("site", device.site.clone().unwrap_or_else(|| "any".to_owned())),
+        ("attributes", attributes),
+        ("trust domain", device.trust_domain.to_string()),
+        (
+            "registered",
+            format!("{}, generation {}", relative(device.registered_at_ms, now), device.generation),
+        ),
+        (
+            "changed",
+            format!("{}, version {}", relative(device.updated_at_ms, now), device.version),
+        ),
+    ] {
+        lines.push(format!("  {name:<14} {value}"));
+    }
+    if record.certificates.is_empty() {
+        lines.push(format!("  {:<14} none; leafgate device issue {} --out DIR", "certificates", device.id));
+    } else {
+        lines.push(String::new());
+        lines.push(table_of_certificates(record, now).render(style));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,94 @@
+//! `leafgate nats-config`.
+
+mod arguments;
+mod callout;
+mod secrets;
+mod servers;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+pub(super) use self::arguments::Arguments;
+use self::secrets::Secrets;
+use super::Context;
+use super::error::{CliError, Exit};
+use super::files::{make_folder, replace_private};
+use super::table::{Table, count};
+
+#[derive(Serialize)]
+struct ConfigView {
+    files: Vec<FileView>,
+    keys_dir: PathBuf,
+}
+
+#[derive(Serialize)]
+struct FileView {
+    path: PathBuf,
+    role: &'static str,
+}
+
+pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliError> {
+    let paths = arguments.absolute_paths()?;
+    let secrets = Secrets::load_or_make(arguments, &paths)?;
+    let servers = servers::render(arguments, &paths, &secrets)?;
+    make_folder(&arguments.out)?;
+    let written = servers
+        .write_to(&arguments.out)
+        .map_err(|error| CliError::caused(Exit::Usage, &error))?;
+    let hubs = arguments.hub_nodes().len();
+    let mut files: Vec<FileView> = written
+        .into_iter()
+        .enumerate()
+        .map(|(number, path)| FileView {
+            path,
+            role: if number < hubs { "hub" } else { "leaf" },
+        })
+        .collect();
+    for replica in &secrets.replicas {
+        let path = arguments.out.join(format!("{}.toml", replica.name));
+        replace_private(&path, &callout::render(arguments, &paths, replica.name.as_str()))?;
+        files.push(FileView { path, role: "callout" });
+    }
+    let view = ConfigView {
+        files,
+        keys_dir: paths.keys_dir,
+    };
+    context.console.show(&view, |style| {
+        let mut table = Table::new(&["FILE", "FOR"]);
+        for file in &view.files {
+            let role = match file.role {
+                "hub" => "nats-server of the hub",
+                "leaf" => "nats-server of the leaf cluster; holds the seeds of its links",
+                _ => "leafgate-callout",
+            };
+            table.push(vec![file.path.display().to_string().into(), role.into()]);
+        }
+        format!(
+            "{}\n{}, readable by you alone; the seeds are in {}\nNext:\n{}",
+            table.render(style),
+            count(view.files.len(), "file"),
+            view.keys_dir.display(),
+            next(arguments, &view.files),
+        )
+    })?;
+    Ok(Exit::Done)
+}
+
+fn next(arguments: &Arguments, files: &[FileView]) -> String {
+    let first = |role| {
+        let file = files.iter().find(|file| file.role == role);
+        file.map(|file| file.path.display().to_string())
+    };
+    let mut lines = vec![format!(
+        "  put certificates where the files name them: {}, {}",
+        arguments.certificate_of("NODE").display(),
+        arguments.callout_cert_file.display(),
+    )];
+    lines.extend(first("hub").map(|file| format!("  nats-server -c {file}   on each node, its own file")));
+    lines.extend(first("leaf").map(|file| format!("  nats-server -c {file}")));
+    lines.extend(first("callout").map(|file| {
+        format!("  leafgate config check --config {file}\n  leafgate-callout --config {file}   and one more for each further replica")
+    }));
+    lines.join("\n")
+}

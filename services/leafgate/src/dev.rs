@@ -1,0 +1,134 @@
+//! `leafgate dev`: a hub, a leaf cluster and the callout on this machine, to play with.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use leafgate_identity::UnixMs;
+use leafgate_processes::NatsServerBinary;
+use leafgate_registry::{Act, Actor};
+use leafgate_runtime::{Clock, Environment, SystemClock, shutdown_on_signals};
+
+use crate::local::{Endpoints, LocalDir, LocalSite, SiteOptions};
+
+/// Run a hub, a leaf cluster, a registry and the callout on this machine until Ctrl-C.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The folder that keeps everything from run to run.
+    #[arg(long, value_name = "DIR", default_value = ".leafgate", env = "LEAFGATE_DIR")]
+    dir: PathBuf,
+    /// Where devices connect; 0 takes any free port.
+    #[arg(long, value_name = "PORT", default_value_t = 4222)]
+    device_port: u16,
+    /// Servers of the leaf cluster.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    leaf_nodes: u8,
+    /// Callout replicas.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    replicas: u8,
+    /// The site's name, under which the hub sees its devices.
+    #[arg(long, value_name = "NAME", default_value = "demo")]
+    site: String,
+}
+
+/// What dev and demo let people choose.
+pub(crate) struct SiteArguments {
+    pub(crate) device_port: u16,
+    pub(crate) leaf_nodes: usize,
+    pub(crate) replicas: usize,
+}
+
+impl SiteArguments {
+    /// The options of a local site of that name, with the programs found.
+    pub(crate) fn options(
+        &self,
+        site: &str,
+        environment: &Environment,
+    ) -> anyhow::Result<SiteOptions> {
+        let search_path = environment.get("PATH").map(OsStr::new);
+        let nats_server = NatsServerBinary::find_for_people(search_path, Path::new("."))?;
+        Ok(SiteOptions {
+            device_port: self.device_port,
+            leaf_nodes: self.leaf_nodes,
+            replicas: self.replicas,
+            ..SiteOptions::new(site, nats_server, callout_program()?)
+        })
+    }
+}
+
+/// Runs the site until SIGINT or SIGTERM.
+///
+/// # Errors
+/// A part did not start, or ended by itself.
+pub async fn run(arguments: &Arguments, environment: &Environment) -> anyhow::Result<ExitCode> {
+    let shutdown = shutdown_on_signals().context("signal handlers")?;
+    let clock = SystemClock::start();
+    let options = SiteArguments {
+        device_port: arguments.device_port,
+        leaf_nodes: arguments.leaf_nodes.into(),
+        replicas: arguments.replicas.into(),
+    }
+    .options(&arguments.site, environment)?;
+    let act = cli_act(environment, clock.now());
+    let dir = LocalDir::create(&arguments.dir)?;
+    let started = tokio::select! {
+        started = LocalSite::start(dir, &options, &act) => started,
+        () = shutdown.cancelled() => return Ok(ExitCode::SUCCESS),
+    };
+    let mut site = started?;
+    welcome(&site.endpoints(), site.dir(), clock.monotonic().as_secs_f64());
+    let failure = tokio::select! {
+        failure = site.watch() => Some(failure),
+        () = shutdown.cancelled() => None,
+    };
+    site.stop().await?;
+    match failure {
+        Some(failure) => Err(failure),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what a person waits for")]
+fn welcome(endpoints: &Endpoints, dir: &LocalDir, secs: f64) {
+    let root = dir.root().display();
+    println!("leafgate dev is ready ({secs:.1} s); Ctrl-C ends it, {root} keeps its state");
+    for (what, value) in [
+        ("devices", endpoints.device_url.clone()),
+        ("hub", endpoints.hub_url.clone()),
+        ("health", endpoints.health_url.clone().unwrap_or_default()),
+        ("CA", endpoints.ca_file.display().to_string()),
+        ("endpoints", dir.endpoints().display().to_string()),
+        ("logs", dir.logs().display().to_string()),
+    ] {
+        println!("  {what:<10} {value}");
+    }
+    println!("Try, in another terminal:");
+    println!("  leafgate device register 0001 --type thermostat --out devices --dir {root}");
+    println!("  leafgate connect 0001 --cert-dir devices --url {} --sub device.0001.cmd", endpoints.device_url);
+}
+
+/// Who acts on the registry from the command line, and when.
+pub(crate) fn cli_act(environment: &Environment, at: UnixMs) -> Act {
+    let user = environment.get("USER").or_else(|| environment.get("LOGNAME"));
+    let user = user.map_or_else(|| nix::unistd::geteuid().to_string(), Clone::clone);
+    let actor = Actor::parse(&format!("cli:{user}"));
+    Act {
+        actor: actor.unwrap_or_else(|_| {
+            Actor::parse("cli:unknown").expect("a short name without control characters")
+        }),
+        at,
+    }
+}
+
+/// The `leafgate-callout` that was built or installed together with this program.
+fn callout_program() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("where this program is")?;
+    let program = own.with_file_name("leafgate-callout");
+    anyhow::ensure!(
+        program.is_file(),
+        "{} is missing: leafgate and leafgate-callout belong into one folder (cargo build --bins makes both)",
+        program.display()
+    );
+    Ok(program)
+}

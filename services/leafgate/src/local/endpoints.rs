@@ -1,0 +1,61 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+/// Where a running local site can be reached: `endpoints.json`, there only while it runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// Where devices connect.
+    pub device_url: String,
+    /// Where applications connect.
+    pub hub_url: String,
+    /// The seed of an application that reads telemetry.
+    pub hub_telemetry_nkey_file: PathBuf,
+    /// The seed of an application that sends commands.
+    pub hub_command_nkey_file: PathBuf,
+    /// The inbox prefix that a commanding client must take to get answers.
+    pub hub_command_inbox_prefix: String,
+    /// What verifies every server here.
+    pub ca_file: PathBuf,
+    /// The first callout's `/health`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_url: Option<String>,
+    /// The processes.
+    pub pids: Pids,
+}
+
+/// Process ids.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Pids {
+    /// The hub's server.
+    pub hub: u32,
+    /// The leaf cluster's servers.
+    pub leaf: Vec<u32>,
+    /// The callout replicas.
+    pub callout: Vec<u32>,
+}
+
+impl Endpoints {
+    /// Writes the file in one step: whoever finds it finds it whole.
+    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let draft = path.with_extension("json.new");
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        fs::write(&draft, text)
+            .and_then(|()| fs::rename(&draft, path))
+            .with_context(|| format!("can't write {}", path.display()))
+    }
+
+    /// Reads the file of a running site.
+    ///
+    /// # Errors
+    /// There is none: nothing runs there.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| {
+            format!("no site runs here ({} is missing); start one with `leafgate dev`", path.display())
+        })?;
+        serde_json::from_str(&text).with_context(|| format!("{} can't be read", path.display()))
+    }
+}

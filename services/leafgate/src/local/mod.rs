@@ -1,0 +1,20 @@
+//! Everything on one machine: the folder that `leafgate dev` keeps, and the servers it runs.
+
+mod callouts;
+mod device;
+mod dir;
+mod endpoints;
+mod keys;
+mod registrar;
+mod site;
+
+pub use callouts::{Callout, http_get};
+pub use device::{Credentials, Device, LogInError, NotSeenError, next_message};
+pub use dir::{LocalDir, OpenLocalDirError};
+pub use endpoints::{Endpoints, Pids};
+pub use keys::LocalKeys;
+pub use registrar::{new_device, open_registrar, write_credentials};
+pub use site::{LocalSite, SiteOptions, TrustDomainOptions};
+
+/// The one trust domain of a local site.
+pub const TRUST_DOMAIN: &str = "default";

@@ -1,0 +1,241 @@
+//! Every command and sample in the documents is run here, as its block's info string says:
+//!
+//! | info string | what happens |
+//! |---|---|
+//! | `sh` | runs, and succeeds |
+//! | `sh fails N` | runs, and ends with status N |
+//! | `sh background` | runs until the document's end; the site must come up |
+//! | `sh project` | runs in the project's folder |
+//! | `sh cluster` | needs more than this machine: `leafgate` commands must exist with these flags |
+//! | `toml policy` | is a policy file |
+//! | `toml callout` | is a configuration of the callout |
+//! | `text` | is output, or a picture |
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use leafgate_auth_callout::Config;
+use leafgate_policy::{Constants, PolicySet, PolicySource};
+
+use crate::support::{PATIENCE, options, project};
+
+#[test]
+fn the_readme_is_true() {
+    run_document("README.md");
+}
+
+#[test]
+fn the_first_fleet_is_true() {
+    run_document("docs/first-fleet.md");
+}
+
+#[test]
+fn the_page_on_policies_is_true() {
+    run_document("docs/policies.md");
+}
+
+#[test]
+fn the_page_on_the_callout_is_true() {
+    run_document("docs/callout.md");
+}
+
+#[test]
+fn the_demo_proves_every_step() {
+    let stage = Stage::new();
+    let output = stage.run("leafgate demo", &stage.folder());
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("11 of 11 proven"), "{text}");
+    let readme = fs::read_to_string(project().join("README.md")).unwrap();
+    for promise in readme.lines().filter(|line| line.trim_start().starts_with('✓')) {
+        assert!(text.contains(promise.trim()), "the README promises {promise:?}:\n{text}");
+    }
+}
+
+struct Block {
+    info: String,
+    line: usize,
+    text: String,
+}
+
+fn run_document(name: &str) {
+    let blocks = blocks(&fs::read_to_string(project().join(name)).unwrap());
+    assert!(!blocks.is_empty(), "{name} has no block");
+    let mut stage = Stage::new();
+    for block in blocks {
+        let place = format!("{name}:{}", block.line);
+        let words: Vec<&str> = block.info.split(' ').collect();
+        match words.as_slice() {
+            ["sh"] if block.text.starts_with("make ") => check_make(&place, &block.text),
+            ["sh"] => stage.expect(&place, &block.text, &stage.folder(), 0),
+            ["sh", "project"] => stage.expect(&place, &block.text, &project(), 0),
+            ["sh", "fails", status] => {
+                stage.expect(&place, &block.text, &stage.folder(), status.parse().unwrap());
+            }
+            ["sh", "background"] => stage.start(&place, &block.text),
+            ["sh", "cluster"] => stage.lint(&place, &block.text),
+            ["toml", "policy"] => check_policy(&place, block.text),
+            ["toml", "callout"] => check_config(&place, &block.text),
+            ["text"] => {}
+            _ => panic!("{place}: a block with info string {:?}", block.info),
+        }
+    }
+}
+
+fn blocks(text: &str) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut inside = false;
+    for (index, line) in text.lines().enumerate() {
+        match line.strip_prefix("```") {
+            Some(_) if inside => inside = false,
+            Some(info) => {
+                inside = true;
+                blocks.push(Block {
+                    info: info.to_owned(),
+                    line: index + 1,
+                    text: String::new(),
+                });
+            }
+            None if inside => {
+                let block = blocks.last_mut().unwrap();
+                block.text.push_str(line);
+                block.text.push('\n');
+            }
+            None => {}
+        }
+    }
+    blocks
+}
+
+/// A folder to run commands in, with the fresh programs first on the PATH.
+struct Stage {
+    folder: tempfile::TempDir,
+    background: Option<Child>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            background: None,
+        }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    fn command(script: &str, folder: &Path) -> Command {
+        let programs = Path::new(env!("CARGO_BIN_EXE_leafgate")).parent().unwrap();
+        let nats_server = options().nats_server.path().parent().unwrap().to_owned();
+        let path = format!(
+            "{}:{}:/usr/local/bin:/usr/bin:/bin",
+            programs.display(),
+            nats_server.display()
+        );
+        let mut command = Command::new("bash");
+        command
+            .args(["-euo", "pipefail", "-c", script])
+            .current_dir(folder)
+            .env_clear()
+            .env("PATH", path)
+            .env("USER", "reader")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, script: &str, folder: &Path) -> Output {
+        Self::command(script, folder).output().unwrap()
+    }
+
+    fn expect(&self, place: &str, script: &str, folder: &Path, status: i32) {
+        let output = self.run(script, folder);
+        assert_eq!(
+            output.status.code(),
+            Some(status),
+            "{place}: {script}{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    fn start(&mut self, place: &str, script: &str) {
+        let script = format!("exec {script}");
+        let child = Self::command(&script, self.folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.background = Some(child);
+        let endpoints = self.folder.path().join(".leafgate/endpoints.json");
+        let started = Instant::now();
+        while !endpoints.is_file() {
+            let ended = self.background.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "{place}: ended with {ended:?}");
+            assert!(started.elapsed() < PATIENCE * 3, "{place}: no site came up");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Each `leafgate` command must know its subcommands and flags.
+    fn lint(&self, place: &str, script: &str) {
+        let commands = script.lines().filter(|line| line.starts_with("leafgate"));
+        for line in commands {
+            let mut words = line.split_whitespace();
+            let program = words.next().unwrap();
+            let nouns: Vec<&str> =
+                words.clone().take_while(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-')).collect();
+            let help = self.run(&format!("{program} {} --help", nouns.join(" ")), &project());
+            let text = String::from_utf8_lossy(&help.stdout);
+            assert!(help.status.success(), "{place}: {line}");
+            for flag in words.filter(|word| word.starts_with("--")) {
+                assert!(text.contains(flag), "{place}: {line}: {flag} is unknown");
+            }
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.background.take() {
+            let pid = i32::try_from(child.id()).unwrap();
+            let terminate = nix::sys::signal::Signal::SIGTERM;
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), terminate);
+            let ended = child.wait();
+            if !std::thread::panicking() {
+                assert!(ended.unwrap().success(), "the site did not end in order");
+            }
+        }
+    }
+}
+
+fn check_make(place: &str, text: &str) {
+    for line in text.lines() {
+        let command = line.split('#').next().unwrap().trim();
+        let target = command.strip_prefix("make ").unwrap();
+        let known = Command::new("make")
+            .args(["--dry-run", target])
+            .current_dir(project())
+            .output()
+            .unwrap();
+        assert!(known.status.success(), "{place}: make knows no {target}");
+    }
+}
+
+fn check_policy(place: &str, text: String) {
+    let source = PolicySource {
+        name: place.to_owned(),
+        text,
+    };
+    let loaded = PolicySet::load(&[source], &Constants::default());
+    assert!(loaded.is_ok_and(|set| set.prove().is_isolated()), "{place}");
+}
+
+fn check_config(place: &str, text: &str) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), text).unwrap();
+    if let Err(error) = Config::load(file.path(), &Default::default()) {
+        panic!("{place}: {error}");
+    }
+}

@@ -1,0 +1,415 @@
+//! A callout process on a nats-server that has no auth_callout, so that a test can ask in
+//! nats-server's place, with whatever message it likes.
+
+use std::fs;
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Command;
+
+use async_nats::{Client, ConnectOptions, HeaderMap, Subscriber};
+use futures::{FutureExt as _, StreamExt as _};
+use leafgate::local::{Callout, LocalDir, LocalKeys, new_device, open_registrar};
+use leafgate_identity::{DeviceId, UnixMs};
+use leafgate_nats_config::{
+    Accounts, CalloutMode, Certificate, DeviceLimits, Host, LeafConfig, Listen, Name, Node,
+    Replica, ServerLimits, StandIn, SubjectPrefix,
+};
+use leafgate_nats_jwt::{
+    AccountKey, CurvePublicKey, KeyKind, RequestClaims, ServerKey, SigningKey, UserKey,
+    VerifiedResponse, VerifiedUser,
+};
+use leafgate_processes::{NatsServer, NatsServerBinary};
+use leafgate_registrar::{CertificateKey, Registrar};
+use leafgate_registry::{Act, NewDevice};
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::made_up_server::{MadeUpServer, Message, Reply};
+use crate::support::decisions::Witness;
+use crate::support::{PATIENCE, act, nats_server};
+
+/// Where the requester listens, as a nats-server would.
+const INBOX: &str = "$SYS._INBOX.requester";
+
+/// Messages of twice the size of the largest token get through nats-server.
+const MAX_PAYLOAD_BYTES: u32 = 2 << 20;
+
+/// How long ago the registry was founded, in hours.
+const AGE: i64 = 30 * 24;
+
+/// How a bench differs from the plain one.
+#[derive(Default)]
+pub(super) struct BenchOptions {
+    /// Whether requests are sealed.
+    pub(super) xkey: bool,
+    /// `[limits]` of the callout.
+    pub(super) limits: &'static str,
+    /// Policies in place of the shipped ones.
+    pub(super) policy: Option<&'static str>,
+    /// Variables of the callout's environment.
+    pub(super) environment: Vec<(String, String)>,
+}
+
+/// Everything that runs.
+pub(super) struct Bench {
+    pub(super) callout: Callout,
+    /// A server that the system account knows.
+    pub(super) server: MadeUpServer,
+    pub(super) dir: LocalDir,
+    /// What requests are addressed to.
+    pub(super) issuer: AccountKey,
+    /// The callout's, if requests are sealed.
+    pub(super) xkey: Option<CurvePublicKey>,
+    requester: Client,
+    answers: Subscriber,
+    sent: u64,
+    tester: Client,
+    eavesdropper: Client,
+    overheard: Vec<Subscriber>,
+    good_chain: Vec<String>,
+    _nats_server: NatsServer,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    /// Starts everything.
+    pub(super) async fn start(options: BenchOptions) -> Self {
+        Self::start_prepared(options, async |_| {}).await.0
+    }
+
+    /// The same, after `prepare` has filled the registry, which was founded weeks ago.
+    pub(super) async fn start_prepared<T>(
+        options: BenchOptions,
+        prepare: impl AsyncFnOnce(&Registrar) -> T,
+    ) -> (Self, T) {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = LocalDir::create(&folder.path().join("site")).unwrap();
+        let registrar = open_registrar(&dir, &act_at(-AGE)).await.unwrap();
+        let good_chain = issue(&registrar, new_device(id("0001"), "pump"), &act()).await;
+        let prepared = prepare(&registrar).await;
+
+        let keys = Keys::in_folder(&dir);
+        let nats_server = keys.start_nats_server(&dir).await;
+        let address = nats_server.ports().client;
+        let callout = keys.start_callout(&dir, &format!("nats://{address}"), &options).await;
+
+        let connect = |key: SigningKey| async move {
+            let options = ConnectOptions::with_nkey(key.seed().expose_secret().to_owned());
+            options.connect(format!("nats://{address}")).await.unwrap()
+        };
+        let requester = connect(keys.user("requester")).await;
+        let answers = requester.subscribe(format!("{INBOX}.*")).await.unwrap();
+        let eavesdropper = connect(keys.user("callout-1-auth")).await;
+        let mut overheard = Vec::new();
+        for subject in ["leafgate.v1.evict", "_INBOX.callout-1.>"] {
+            overheard.push(eavesdropper.subscribe(subject).await.unwrap());
+        }
+        for client in [&requester, &eavesdropper] {
+            client.flush().await.unwrap();
+        }
+        let bench = Self {
+            callout,
+            server: MadeUpServer::new(),
+            issuer: keys.issuer(),
+            xkey: options.xkey.then(|| keys.xkey()),
+            requester,
+            answers,
+            sent: 0,
+            tester: connect(keys.user("tester")).await,
+            eavesdropper,
+            overheard,
+            good_chain,
+            dir,
+            _nats_server: nats_server,
+            _folder: folder,
+        };
+        bench.vouch_for(bench.server.id(), bench.server.id()).await;
+        (bench, prepared)
+    }
+
+    /// Answers those who ask the system account for `id` that `answered` is there.
+    pub(super) async fn vouch_for(&self, id: ServerKey, answered: ServerKey) {
+        self.vouch_when(id, answered, std::future::ready(())).await;
+    }
+
+    /// The same, but the first answer waits for `when`.
+    pub(super) async fn vouch_when(
+        &self,
+        id: ServerKey,
+        answered: ServerKey,
+        when: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let subject = format!("$SYS.REQ.SERVER.{id}.IDZ");
+        let mut questions = self.tester.subscribe(subject).await.unwrap();
+        self.tester.flush().await.unwrap();
+        let tester = self.tester.clone();
+        let status = json!({"name": "made-up", "host": "127.0.0.1", "id": answered}).to_string();
+        tokio::spawn(async move {
+            let mut when = Some(when);
+            while let Some(question) = questions.next().await {
+                if let Some(when) = when.take() {
+                    when.await;
+                }
+                // Whoever asked may have given up: the bench may have ended.
+                let _ = tester.publish(question.reply.unwrap(), status.clone().into()).await;
+            }
+        });
+    }
+
+    /// What the known server says of an active device that connects.
+    pub(super) fn good_claims(&self) -> RequestClaims {
+        self.claims_of(&self.good_chain)
+    }
+
+    /// What the known server says of a client that connects with this chain.
+    pub(super) fn claims_of(&self, chain: &[String]) -> RequestClaims {
+        let mut claims = self.server.claims(self.issuer.as_str(), chain, act().at.as_secs());
+        if self.xkey.is_none() {
+            claims.server.xkey = None;
+        }
+        claims
+    }
+
+    /// The message that the known server would make of these claims.
+    pub(super) fn message(&self, claims: &RequestClaims) -> Message {
+        let token = claims.encode(self.server.key()).unwrap();
+        self.message_with(&token, claims.user_nkey)
+    }
+
+    /// The message that the known server would make of this token, for this user.
+    pub(super) fn message_with(&self, token: &str, user: UserKey) -> Message {
+        match &self.xkey {
+            None => Message::plain(token, user),
+            Some(xkey) => {
+                let shared = self.server.shared(xkey);
+                Message::sealed(token.as_bytes(), &shared, self.server.xkey().as_str(), user)
+            }
+        }
+    }
+
+    /// Sends a message; returns where its answer would come.
+    pub(super) async fn send(&mut self, message: &Message) -> String {
+        self.sent += 1;
+        let inbox = format!("{INBOX}.{}", self.sent);
+        let mut headers = HeaderMap::new();
+        if let Some(xkey) = &message.xkey {
+            headers.insert("Nats-Server-Xkey", xkey.as_str());
+        }
+        let (subject, payload) = ("$SYS.REQ.USER.AUTH", message.payload.clone().into());
+        let reply = match message.reply {
+            Reply::Inbox => Some(inbox.clone()),
+            Reply::To(subject) => Some(subject.to_owned()),
+            Reply::Nowhere => None,
+        };
+        let published = match (reply, headers.is_empty()) {
+            (Some(reply), true) => self.requester.publish_with_reply(subject, reply, payload).await,
+            (Some(reply), false) => {
+                self.requester
+                    .publish_with_reply_and_headers(subject, reply, headers, payload)
+                    .await
+            }
+            (None, true) => self.requester.publish(subject, payload).await,
+            (None, false) => self.requester.publish_with_headers(subject, headers, payload).await,
+        };
+        published.unwrap();
+        self.requester.flush().await.unwrap();
+        inbox
+    }
+
+    /// The next answer, which must be to `message`, sent with this inbox, and signed by the
+    /// callout, and sealed as the message was.
+    pub(super) async fn answer(&mut self, message: &Message, inbox: &str, row: &str) -> VerifiedResponse {
+        let answer = timeout(PATIENCE, self.answers.next()).await;
+        let answer = answer.unwrap_or_else(|_| panic!("{row}: no answer")).unwrap();
+        assert_eq!(answer.subject.as_str(), inbox, "{row}: an answer to another request");
+        let token = match (&message.xkey, &self.xkey) {
+            (Some(_), Some(xkey)) => self.server.shared(xkey).open(&answer.payload).unwrap(),
+            _ => answer.payload.to_vec(),
+        };
+        let response = VerifiedResponse::decode(&token).unwrap();
+        assert_eq!(response.issuer, self.issuer, "{row}");
+        assert_eq!(response.subject, message.user, "{row}");
+        assert_eq!(response.audience, self.server.id(), "{row}");
+        response
+    }
+
+    /// Asserts that a valid request is granted, and that its answer is the next one: those that
+    /// went before have none.
+    pub(super) async fn assert_goes_on(&mut self, row: &str) {
+        let witness = Witness::begin(&mut self.callout).await;
+        let message = self.message(&self.good_claims());
+        let inbox = self.send(&message).await;
+        let user = self.answer(&message, &inbox, row).await.outcome.unwrap();
+        let user = VerifiedUser::decode(user.as_bytes()).unwrap();
+        assert_eq!(user.subject, message.user, "{row}");
+        assert_eq!((&*user.name, &*user.audience), ("0001", "DEVICES"), "{row}");
+        witness.saw(&mut self.callout, row, &["allowed"]).await;
+
+        // What the callout sent before that answer has reached this client before its PONG.
+        self.eavesdropper.flush().await.unwrap();
+        for subscriber in &mut self.overheard {
+            let heard = subscriber.next().now_or_never();
+            assert!(heard.is_none(), "{row}: a message strayed: {heard:?}");
+        }
+    }
+}
+
+/// Who acts in tests, this many hours from now, or ago.
+pub(super) fn act_at(hours: i64) -> Act {
+    let now = act();
+    Act {
+        at: UnixMs::new(now.at.as_i64() + hours * 3_600_000),
+        ..now
+    }
+}
+
+/// Registers a device and issues its certificate; its chain, as nats-server verifies it.
+pub(super) async fn issue(registrar: &Registrar, device: NewDevice, act: &Act) -> Vec<String> {
+    let issued = registrar.register_with_certificate(device, CertificateKey::New, act).await;
+    chain(&issued.unwrap().issued.chain_pem)
+}
+
+/// The certificates of a PEM file, one a text.
+pub(super) fn chain(pem: &str) -> Vec<String> {
+    let end = "-----END CERTIFICATE-----\n";
+    pem.split_inclusive(end).map(str::to_owned).collect()
+}
+
+pub(super) fn id(text: &str) -> DeviceId {
+    DeviceId::parse(text).unwrap()
+}
+
+/// The keys of all who log in to the nats-server, and of the callout.
+struct Keys(LocalKeys);
+
+impl Keys {
+    fn in_folder(dir: &LocalDir) -> Self {
+        Self(LocalKeys::in_folder(&dir.keys()))
+    }
+
+    fn user(&self, name: &str) -> SigningKey {
+        self.0.signing(name, KeyKind::User).unwrap()
+    }
+
+    fn public_user(&self, name: &str) -> UserKey {
+        UserKey::try_from(*self.user(name).public()).unwrap()
+    }
+
+    fn issuer(&self) -> AccountKey {
+        let key = self.0.signing("issuer", KeyKind::Account).unwrap();
+        AccountKey::try_from(*key.public()).unwrap()
+    }
+
+    fn xkey(&self) -> CurvePublicKey {
+        *self.0.curve("xkey").unwrap().public()
+    }
+
+    async fn start_nats_server(&self, dir: &LocalDir) -> NatsServer {
+        let name = |text| Name::parse(text).unwrap();
+        let replicas = [0, 1].map(|ordinal| {
+            let name = Replica::default_name(ordinal);
+            Replica {
+                auth: self.public_user(&format!("{name}-auth")),
+                system: self.public_user(&format!("{name}-system")),
+                name,
+            }
+        });
+        let config = LeafConfig {
+            site: name("demo"),
+            prefix: SubjectPrefix::default(),
+            accounts: Accounts::default(),
+            limits: ServerLimits {
+                max_payload_bytes: MAX_PAYLOAD_BYTES,
+                ..ServerLimits::default()
+            },
+            device_limits: DeviceLimits::default(),
+            devices_ca_file: dir.ca().join("devices.crt"),
+            servers_ca_file: dir.ca().join("servers.crt"),
+            callout: CalloutMode::AbsentForTesting(StandIn {
+                requester: self.public_user("requester"),
+                devices: Vec::new(),
+                tls: false,
+            }),
+            replicas: replicas.to_vec(),
+            uplink: None,
+            stream_manager: None,
+            administrator: None,
+            tester: Some(self.public_user("tester")),
+        };
+        let node = Node {
+            server_name: name("leaf-1"),
+            client: Listen::free_port(Host::parse(&Ipv4Addr::LOCALHOST.to_string()).unwrap()),
+            leafnode: None,
+            monitoring: None,
+            ports_file_dir: Some(dir.nats()),
+            // Not used without TLS.
+            certificate: Certificate {
+                cert_file: dir.nats().join("leaf-1.crt"),
+                key_file: dir.nats().join("leaf-1.key"),
+            },
+            cluster: None,
+            jetstream: None,
+        };
+        let file = config.render(&node).unwrap().write_to(&dir.nats()).unwrap();
+        let binary = nats_server(&NatsServerBinary::DEFAULT_VERSION.to_string());
+        let log = dir.logs().join("leaf-1.log");
+        let server = NatsServer::start("leaf-1", &binary, &file, &log, &dir.nats()).await;
+        server.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// With one worker, which takes messages in order.
+    async fn start_callout(&self, dir: &LocalDir, url: &str, options: &BenchOptions) -> Callout {
+        const SHIPPED: &str = include_str!("../../policies/device.toml");
+        fs::write(dir.root().join("policy.toml"), options.policy.unwrap_or(SHIPPED)).unwrap();
+        // Make the seed files.
+        self.issuer();
+        self.xkey();
+        let xkey = match options.xkey {
+            true => "xkey_seed_file = \"keys/xkey.seed\"",
+            false => "",
+        };
+        let config = format!(
+            r#"
+site = "demo"
+replica = "callout-0"
+
+[nats]
+urls = ["{url}"]
+nkey_seed_file = "keys/callout-0-auth.seed"
+issuer_seed_file = "keys/issuer.seed"
+{xkey}
+workers = 1
+
+[system]
+nkey_seed_file = "keys/callout-0-system.seed"
+
+[store]
+url = "sqlite:registry.db"
+
+[[trust_domain]]
+name = "default"
+issuers = ["ca/devices.crt"]
+policies = ["policy.toml"]
+
+[http]
+listen = "127.0.0.1:0"
+
+[limits]
+{limits}
+"#,
+            limits = options.limits
+        );
+        let path = dir.root().join("callout.toml");
+        fs::write(&path, config).unwrap();
+        let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_leafgate-callout")));
+        command
+            .arg("--config")
+            .arg(&path)
+            .envs(options.environment.iter().cloned());
+        let log = dir.logs().join("callout-0.log");
+        let callout = Callout::start("callout-0", command, &log).await;
+        callout.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+}

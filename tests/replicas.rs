@@ -1,0 +1,212 @@
+//! Replicas side by side: one that dies or ends takes no device with it, and what one has granted
+//! any other can end.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use leafgate::local::{Device, LogInError, SiteOptions};
+use leafgate_identity::DeviceId;
+use leafgate_registry::RevocationReason;
+
+use crate::support::devices::{Door, confirm, connects, log_in_with_retry};
+use crate::support::observer::Observer;
+use crate::support::{PATIENCE, TestSite, act, eventually, options};
+
+/// Log-ins in a stream, times `LEAFGATE_TEST_SCALE`.
+const LOG_INS: usize = 200;
+
+/// Log-ins of a stream at once.
+const PARALLEL: usize = 20;
+
+/// How long a revocation may take to end every session, on an idle machine far more than it needs.
+const KICK_LIMIT: Duration = Duration::from_secs(5);
+
+fn two_replicas() -> SiteOptions {
+    let mut options = options();
+    options.replicas = 2;
+    options
+}
+
+fn log_ins() -> usize {
+    let scale = std::env::var("LEAFGATE_TEST_SCALE").ok();
+    scale.map_or(LOG_INS, |scale| scale.parse::<usize>().unwrap() * LOG_INS)
+}
+
+/// Logs all in, `PARALLEL` at once, counting those that are in.
+async fn log_in_all<O>(
+    ids: &[String],
+    done: &AtomicUsize,
+    log_in: impl AsyncFn(&str) -> O,
+) -> Vec<O> {
+    let log_ins = stream::iter(ids).map(|id| {
+        let log_in = &log_in;
+        async move {
+            let outcome = log_in(id).await;
+            done.fetch_add(1, Ordering::SeqCst);
+            outcome
+        }
+    });
+    log_ins.buffer_unordered(PARALLEL).collect().await
+}
+
+/// Returns when this many are in.
+async fn until(done: &AtomicUsize, count: usize) {
+    eventually("half of the log-ins", async || {
+        (done.load(Ordering::SeqCst) >= count).then_some(())
+    })
+    .await;
+}
+
+/// What a replica has decided, by its log.
+fn allowed(site: &mut TestSite, ordinal: usize) -> Vec<String> {
+    let log = site.site.callouts()[ordinal].child_mut().log().clone();
+    let text = log.since(log.start()).unwrap();
+    let lines = text.lines().filter_map(|line| line.split_once("decision allowed device="));
+    let devices = lines.filter_map(|(_, rest)| rest.split_whitespace().next());
+    devices.map(str::to_owned).collect()
+}
+
+async fn revoke(site: &TestSite, id: &str) {
+    let id = DeviceId::parse(id).unwrap();
+    site.registrar.revoke(&id, RevocationReason::KeyCompromise, &act()).await.unwrap();
+}
+
+/// Ends when every device's connection has ended.
+async fn all_end(devices: &mut [Device]) {
+    let started = Instant::now();
+    for device in devices {
+        let left = KICK_LIMIT.saturating_sub(started.elapsed());
+        device.ended(left).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_replica_killed_under_a_stream_of_log_ins_fails_none_after_the_clients_retry() {
+    let mut site = TestSite::start(&two_replicas()).await;
+    let ids = site.register_many("kill", log_ins()).await;
+    let (door, done) = (site.door(), AtomicUsize::new(0));
+    let stream = log_in_all(&ids, &done, async |id| log_in_with_retry(&door, id).await);
+    let killed = async {
+        until(&done, ids.len() / 2).await;
+        site.site.callouts()[0].child_mut().kill9().await.unwrap();
+    };
+    let (devices, ()) = tokio::join!(stream, killed);
+    assert_eq!(devices.len(), ids.len());
+    // Otherwise the one that was killed would not have been missed.
+    assert!(!allowed(&mut site, 0).is_empty());
+    assert!(allowed(&mut site, 1).len() >= ids.len() / 2);
+}
+
+#[tokio::test]
+async fn a_replica_ended_under_a_stream_of_log_ins_fails_none_at_all() {
+    let mut site = TestSite::start(&two_replicas()).await;
+    let ids = site.register_many("term", log_ins()).await;
+    let (door, done) = (site.door(), AtomicUsize::new(0));
+    let stream = log_in_all(&ids, &done, async |id| single_log_in(&door, id).await);
+    let ended = async {
+        until(&done, ids.len() / 2).await;
+        site.site.callouts()[0].stop(PATIENCE).await.unwrap()
+    };
+    let (devices, status) = tokio::join!(stream, ended);
+    let failed: Vec<_> = devices.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_eq!(status.code(), Some(0));
+    assert!(!allowed(&mut site, 0).is_empty());
+    assert!(allowed(&mut site, 1).len() >= ids.len() / 2);
+}
+
+/// Logs in, and proves that it took one connection and no second one.
+async fn single_log_in(door: &Door, id: &str) -> Result<Device, String> {
+    let mut device = door.log_in(id).await.map_err(|error| format!("{id}: {error:?}"))?;
+    confirm(&mut device).await;
+    match connects(&device) {
+        1 => Ok(device),
+        connects => Err(format!("{id}: connected {connects} times")),
+    }
+}
+
+#[tokio::test]
+async fn revocation_ends_the_sessions_of_every_replica() {
+    let mut site = TestSite::start(&two_replicas()).await;
+    let ids = site.register_many("many", 40).await;
+    let (door, done) = (site.door(), AtomicUsize::new(0));
+    let mut devices =
+        log_in_all(&ids, &done, async |id| door.log_in(id).await.unwrap()).await;
+    for ordinal in 0..2 {
+        assert!(!allowed(&mut site, ordinal).is_empty(), "replica {ordinal} was never asked");
+    }
+    let revocations = stream::iter(&ids).map(|id| revoke(&site, id));
+    revocations.buffer_unordered(PARALLEL).collect::<Vec<()>>().await;
+    all_end(&mut devices).await;
+    let refused = log_in_all(&ids, &done, async |id| door.log_in(id).await).await;
+    for outcome in refused {
+        assert!(matches!(outcome, Err(LogInError::Refused)), "{outcome:?}");
+    }
+    let observer = Observer::connect(&site).await;
+    assert_eq!(observer.sessions(None).await, []);
+}
+
+#[tokio::test]
+async fn what_a_dead_replica_granted_another_ends() {
+    let mut site = TestSite::start(&two_replicas()).await;
+    let ids = site.register_many("dead", 12).await;
+    let (door, done) = (site.door(), AtomicUsize::new(0));
+    let mut devices =
+        log_in_all(&ids, &done, async |id| door.log_in(id).await.unwrap()).await;
+    let orphans = allowed(&mut site, 0);
+    assert!(!orphans.is_empty(), "replica 0 was never asked");
+    site.site.callouts()[0].child_mut().kill9().await.unwrap();
+    let revocations = stream::iter(&ids).map(|id| revoke(&site, id));
+    revocations.buffer_unordered(PARALLEL).collect::<Vec<()>>().await;
+    all_end(&mut devices).await;
+    let observer = Observer::connect(&site).await;
+    assert_eq!(observer.sessions(None).await, []);
+}
+
+#[tokio::test]
+async fn what_no_replica_saw_revoked_ends_when_one_starts() {
+    let mut site = TestSite::start(&two_replicas()).await;
+    let ids = site.register_many("gone", 4).await;
+    let (door, done) = (site.door(), AtomicUsize::new(0));
+    let mut devices =
+        log_in_all(&ids, &done, async |id| door.log_in(id).await.unwrap()).await;
+    for callout in site.site.callouts() {
+        assert_eq!(callout.stop(PATIENCE).await.unwrap().code(), Some(0));
+    }
+    let (revoked, left) = ids.split_at(2);
+    for id in revoked {
+        revoke(&site, id).await;
+    }
+    let observer = Observer::connect(&site).await;
+    assert_eq!(observer.sessions(None).await.len(), ids.len());
+    site.site.restart_callout(0).await.unwrap();
+    eventually("the end of the revoked sessions alone", async || {
+        let mut users: Vec<String> =
+            observer.sessions(None).await.into_iter().map(|session| session.user).collect();
+        users.sort();
+        (users == left).then_some(())
+    })
+    .await;
+    let mut ended = 0;
+    for device in &mut devices {
+        ended += usize::from(device.ended(Duration::ZERO).await.is_ok());
+    }
+    assert_eq!(ended, revoked.len());
+}
+
+#[tokio::test]
+async fn quarantine_narrows_what_a_dead_replica_granted() {
+    let mut site = TestSite::start(&two_replicas()).await;
+    let ids = site.register_many("quarantined", 8).await;
+    let (door, done) = (site.door(), AtomicUsize::new(0));
+    let mut devices =
+        log_in_all(&ids, &done, async |id| door.log_in(id).await.unwrap()).await;
+    assert!(!allowed(&mut site, 0).is_empty(), "replica 0 was never asked");
+    site.site.callouts()[0].child_mut().kill9().await.unwrap();
+    for id in &ids {
+        let id = DeviceId::parse(id).unwrap();
+        site.registrar.quarantine(&id, &act()).await.unwrap();
+    }
+    all_end(&mut devices).await;
+}
