@@ -1,40 +1,32 @@
 //! A callout process on a nats-server that has no auth_callout, so that a test can ask in
 //! nats-server's place, with whatever message it likes.
 
-use std::fs;
+mod processes;
+
 use std::future::Future;
-use std::net::Ipv4Addr;
-use std::path::Path;
-use std::process::Command;
 
 use async_nats::{Client, ConnectOptions, HeaderMap, Subscriber};
 use futures::{FutureExt as _, StreamExt as _};
-use leafgate::local::{Callout, LocalDir, LocalKeys, new_device, open_registrar};
+use leafgate::local::{Callout, LocalDir, new_device, open_registrar};
 use leafgate_identity::{DeviceId, UnixMs};
-use leafgate_nats_config::{
-    Accounts, CalloutMode, Certificate, DeviceLimits, Host, LeafConfig, Listen, Name, Node,
-    Replica, ServerLimits, StandIn, SubjectPrefix,
-};
 use leafgate_nats_jwt::{
-    AccountKey, CurvePublicKey, KeyKind, RequestClaims, ServerKey, SigningKey, UserKey,
-    VerifiedResponse, VerifiedUser,
+    AccountKey, CurvePublicKey, RequestClaims, ServerKey, SigningKey, UserKey, VerifiedResponse,
+    VerifiedUser,
 };
-use leafgate_processes::{NatsServer, NatsServerBinary};
+use leafgate_processes::NatsServer;
 use leafgate_registrar::{CertificateKey, Registrar};
 use leafgate_registry::{Act, NewDevice};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use tokio::time::timeout;
 
+use self::processes::Keys;
 use super::made_up_server::{MadeUpServer, Message, Reply};
 use crate::support::decisions::Witness;
-use crate::support::{PATIENCE, act, nats_server};
+use crate::support::{PATIENCE, act};
 
 /// Where the requester listens, as a nats-server would.
 const INBOX: &str = "$SYS._INBOX.requester";
-
-/// Messages of twice the size of the largest token get through nats-server.
-const MAX_PAYLOAD_BYTES: u32 = 2 << 20;
 
 /// How long ago the registry was founded, in hours.
 const AGE: i64 = 30 * 24;
@@ -57,7 +49,6 @@ pub(super) struct Bench {
     pub(super) callout: Callout,
     /// A server that the system account knows.
     pub(super) server: MadeUpServer,
-    pub(super) dir: LocalDir,
     /// What requests are addressed to.
     pub(super) issuer: AccountKey,
     /// The callout's, if requests are sealed.
@@ -93,7 +84,9 @@ impl Bench {
         let keys = Keys::in_folder(&dir);
         let nats_server = keys.start_nats_server(&dir).await;
         let address = nats_server.ports().client;
-        let callout = keys.start_callout(&dir, &format!("nats://{address}"), &options).await;
+        let callout = keys
+            .start_callout(&dir, &format!("nats://{address}"), &options)
+            .await;
 
         let connect = |key: SigningKey| async move {
             let options = ConnectOptions::with_nkey(key.seed().expose_secret().to_owned());
@@ -121,7 +114,6 @@ impl Bench {
             eavesdropper,
             overheard,
             good_chain,
-            dir,
             _nats_server: nats_server,
             _folder: folder,
         };
@@ -153,7 +145,9 @@ impl Bench {
                     when.await;
                 }
                 // Whoever asked may have given up: the bench may have ended.
-                let _ = tester.publish(question.reply.unwrap(), status.clone().into()).await;
+                let _ = tester
+                    .publish(question.reply.unwrap(), status.clone().into())
+                    .await;
             }
         });
     }
@@ -165,7 +159,9 @@ impl Bench {
 
     /// What the known server says of a client that connects with this chain.
     pub(super) fn claims_of(&self, chain: &[String]) -> RequestClaims {
-        let mut claims = self.server.claims(self.issuer.as_str(), chain, act().at.as_secs());
+        let mut claims = self
+            .server
+            .claims(self.issuer.as_str(), chain, act().at.as_secs());
         if self.xkey.is_none() {
             claims.server.xkey = None;
         }
@@ -180,11 +176,28 @@ impl Bench {
 
     /// The message that the known server would make of this token, for this user.
     pub(super) fn message_with(&self, token: &str, user: UserKey) -> Message {
+        self.message_from(&self.server, token, user)
+    }
+
+    /// A good message, but of this server.
+    pub(super) fn good_message_of(&self, server: &MadeUpServer) -> Message {
+        self.message_of(server, self.good_claims())
+    }
+
+    /// The message that this server would make if these were its claims.
+    pub(super) fn message_of(&self, server: &MadeUpServer, mut claims: RequestClaims) -> Message {
+        claims.server.id = server.id();
+        claims.server.xkey = self.xkey.map(|_| *server.xkey());
+        let token = claims.encode(server.key()).unwrap();
+        self.message_from(server, &token, claims.user_nkey)
+    }
+
+    fn message_from(&self, server: &MadeUpServer, token: &str, user: UserKey) -> Message {
         match &self.xkey {
             None => Message::plain(token, user),
             Some(xkey) => {
-                let shared = self.server.shared(xkey);
-                Message::sealed(token.as_bytes(), &shared, self.server.xkey().as_str(), user)
+                let shared = server.shared(xkey);
+                Message::sealed(token.as_bytes(), &shared, server.xkey().as_str(), user)
             }
         }
     }
@@ -204,14 +217,22 @@ impl Bench {
             Reply::Nowhere => None,
         };
         let published = match (reply, headers.is_empty()) {
-            (Some(reply), true) => self.requester.publish_with_reply(subject, reply, payload).await,
+            (Some(reply), true) => {
+                self.requester
+                    .publish_with_reply(subject, reply, payload)
+                    .await
+            }
             (Some(reply), false) => {
                 self.requester
                     .publish_with_reply_and_headers(subject, reply, headers, payload)
                     .await
             }
             (None, true) => self.requester.publish(subject, payload).await,
-            (None, false) => self.requester.publish_with_headers(subject, headers, payload).await,
+            (None, false) => {
+                self.requester
+                    .publish_with_headers(subject, headers, payload)
+                    .await
+            }
         };
         published.unwrap();
         self.requester.flush().await.unwrap();
@@ -220,10 +241,21 @@ impl Bench {
 
     /// The next answer, which must be to `message`, sent with this inbox, and signed by the
     /// callout, and sealed as the message was.
-    pub(super) async fn answer(&mut self, message: &Message, inbox: &str, row: &str) -> VerifiedResponse {
+    pub(super) async fn answer(
+        &mut self,
+        message: &Message,
+        inbox: &str,
+        row: &str,
+    ) -> VerifiedResponse {
         let answer = timeout(PATIENCE, self.answers.next()).await;
-        let answer = answer.unwrap_or_else(|_| panic!("{row}: no answer")).unwrap();
-        assert_eq!(answer.subject.as_str(), inbox, "{row}: an answer to another request");
+        let answer = answer
+            .unwrap_or_else(|_| panic!("{row}: no answer"))
+            .unwrap();
+        assert_eq!(
+            answer.subject.as_str(),
+            inbox,
+            "{row}: an answer to another request"
+        );
         let token = match (&message.xkey, &self.xkey) {
             (Some(_), Some(xkey)) => self.server.shared(xkey).open(&answer.payload).unwrap(),
             _ => answer.payload.to_vec(),
@@ -267,7 +299,9 @@ pub(super) fn act_at(hours: i64) -> Act {
 
 /// Registers a device and issues its certificate; its chain, as nats-server verifies it.
 pub(super) async fn issue(registrar: &Registrar, device: NewDevice, act: &Act) -> Vec<String> {
-    let issued = registrar.register_with_certificate(device, CertificateKey::New, act).await;
+    let issued = registrar
+        .register_with_certificate(device, CertificateKey::New, act)
+        .await;
     chain(&issued.unwrap().issued.chain_pem)
 }
 
@@ -279,137 +313,4 @@ pub(super) fn chain(pem: &str) -> Vec<String> {
 
 pub(super) fn id(text: &str) -> DeviceId {
     DeviceId::parse(text).unwrap()
-}
-
-/// The keys of all who log in to the nats-server, and of the callout.
-struct Keys(LocalKeys);
-
-impl Keys {
-    fn in_folder(dir: &LocalDir) -> Self {
-        Self(LocalKeys::in_folder(&dir.keys()))
-    }
-
-    fn user(&self, name: &str) -> SigningKey {
-        self.0.signing(name, KeyKind::User).unwrap()
-    }
-
-    fn public_user(&self, name: &str) -> UserKey {
-        UserKey::try_from(*self.user(name).public()).unwrap()
-    }
-
-    fn issuer(&self) -> AccountKey {
-        let key = self.0.signing("issuer", KeyKind::Account).unwrap();
-        AccountKey::try_from(*key.public()).unwrap()
-    }
-
-    fn xkey(&self) -> CurvePublicKey {
-        *self.0.curve("xkey").unwrap().public()
-    }
-
-    async fn start_nats_server(&self, dir: &LocalDir) -> NatsServer {
-        let name = |text| Name::parse(text).unwrap();
-        let replicas = [0, 1].map(|ordinal| {
-            let name = Replica::default_name(ordinal);
-            Replica {
-                auth: self.public_user(&format!("{name}-auth")),
-                system: self.public_user(&format!("{name}-system")),
-                name,
-            }
-        });
-        let config = LeafConfig {
-            site: name("demo"),
-            prefix: SubjectPrefix::default(),
-            accounts: Accounts::default(),
-            limits: ServerLimits {
-                max_payload_bytes: MAX_PAYLOAD_BYTES,
-                ..ServerLimits::default()
-            },
-            device_limits: DeviceLimits::default(),
-            devices_ca_file: dir.ca().join("devices.crt"),
-            servers_ca_file: dir.ca().join("servers.crt"),
-            callout: CalloutMode::AbsentForTesting(StandIn {
-                requester: self.public_user("requester"),
-                devices: Vec::new(),
-                tls: false,
-            }),
-            replicas: replicas.to_vec(),
-            uplink: None,
-            stream_manager: None,
-            administrator: None,
-            tester: Some(self.public_user("tester")),
-        };
-        let node = Node {
-            server_name: name("leaf-1"),
-            client: Listen::free_port(Host::parse(&Ipv4Addr::LOCALHOST.to_string()).unwrap()),
-            leafnode: None,
-            monitoring: None,
-            ports_file_dir: Some(dir.nats()),
-            // Not used without TLS.
-            certificate: Certificate {
-                cert_file: dir.nats().join("leaf-1.crt"),
-                key_file: dir.nats().join("leaf-1.key"),
-            },
-            cluster: None,
-            jetstream: None,
-        };
-        let file = config.render(&node).unwrap().write_to(&dir.nats()).unwrap();
-        let binary = nats_server(&NatsServerBinary::DEFAULT_VERSION.to_string());
-        let log = dir.logs().join("leaf-1.log");
-        let server = NatsServer::start("leaf-1", &binary, &file, &log, &dir.nats()).await;
-        server.unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// With one worker, which takes messages in order.
-    async fn start_callout(&self, dir: &LocalDir, url: &str, options: &BenchOptions) -> Callout {
-        const SHIPPED: &str = include_str!("../../policies/device.toml");
-        fs::write(dir.root().join("policy.toml"), options.policy.unwrap_or(SHIPPED)).unwrap();
-        // Make the seed files.
-        self.issuer();
-        self.xkey();
-        let xkey = match options.xkey {
-            true => "xkey_seed_file = \"keys/xkey.seed\"",
-            false => "",
-        };
-        let config = format!(
-            r#"
-site = "demo"
-replica = "callout-0"
-
-[nats]
-urls = ["{url}"]
-nkey_seed_file = "keys/callout-0-auth.seed"
-issuer_seed_file = "keys/issuer.seed"
-{xkey}
-workers = 1
-
-[system]
-nkey_seed_file = "keys/callout-0-system.seed"
-
-[store]
-url = "sqlite:registry.db"
-
-[[trust_domain]]
-name = "default"
-issuers = ["ca/devices.crt"]
-policies = ["policy.toml"]
-
-[http]
-listen = "127.0.0.1:0"
-
-[limits]
-{limits}
-"#,
-            limits = options.limits
-        );
-        let path = dir.root().join("callout.toml");
-        fs::write(&path, config).unwrap();
-        let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_leafgate-callout")));
-        command
-            .arg("--config")
-            .arg(&path)
-            .envs(options.environment.iter().cloned());
-        let log = dir.logs().join("callout-0.log");
-        let callout = Callout::start("callout-0", command, &log).await;
-        callout.unwrap_or_else(|error| panic!("{error:#}"))
-    }
 }

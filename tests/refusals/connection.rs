@@ -11,7 +11,7 @@ use leafgate_registry::RevocationReason::KeyCompromise;
 use leafgate_testkit::scratch_ca::{NameAttribute, ScratchCa, ScratchLeaf, StringType};
 use rustls::version::TLS13;
 
-use crate::support::decisions::Witness;
+use crate::support::decisions::{Witness, sessions};
 use crate::support::raw_device::{Attempt, KeyedCertificate, RawDevice};
 use crate::support::{TestSite, act, options};
 
@@ -40,11 +40,10 @@ async fn leafgate_refuses_with_the_exact_reason_and_the_device_learns_nothing() 
 
     for row in rows {
         let witness = Witness::begin(&mut site.site.callouts()[0]).await;
-        let device =
-            |address| RawDevice::new(address, &ca_file, Some(&row.certificate), &TLS13);
+        let device = |address| RawDevice::new(address, &ca_file, Some(&row.certificate), &TLS13);
         let device = match row.listener {
             Listener::Devices => device(ports.client),
-            Listener::LeafNodes => device(ports.leafnode.unwrap()).as_leaf_node(),
+            Listener::LeafNodes => device(ports.leafnode.unwrap()).into_leaf_node(),
         };
         assert_eq!(device.attempt().await, Attempt::violation(), "{}", row.name);
         witness
@@ -53,8 +52,13 @@ async fn leafgate_refuses_with_the_exact_reason_and_the_device_learns_nothing() 
     }
 
     let witness = Witness::begin(&mut site.site.callouts()[0]).await;
-    site.log_in("0001").await.unwrap();
-    witness.saw(&mut site.site.callouts()[0], "leafgate goes on", &["allowed"]).await;
+    let device = site.log_in("0001").await.unwrap();
+    let callout = &mut site.site.callouts()[0];
+    witness.saw(callout, "leafgate goes on", &["allowed"]).await;
+    // Refusals leave nothing behind.
+    sessions(callout, 1).await;
+    drop(device);
+    sessions(callout, 0).await;
 }
 
 /// Issuers that the device listener trusts beside the site's own.
@@ -132,22 +136,51 @@ fn malformed_rows(own: &ScratchCa) -> Vec<Row> {
         Row::new(name, own.sign(&leaf), "name-malformed")
     };
     let common_name = |id: &str| NameAttribute::common_name(&cn_of(id));
-    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>();
+    let utf16 = |text: &str| {
+        text.encode_utf16()
+            .flat_map(u16::to_be_bytes)
+            .collect::<Vec<_>>()
+    };
     vec![
-        named("a name of another pattern", "0001.sensors.example", "name-foreign"),
+        named(
+            "a name of another pattern",
+            "0001.sensors.example",
+            "name-foreign",
+        ),
         named("a name with *", &cn_of("*"), "name-malformed"),
         named("a name with >", &cn_of(">"), "name-malformed"),
         named("an id with .", &cn_of("0001.cmd"), "name-malformed"),
         named("an id of nothing", &cn_of(""), "name-malformed"),
         named("a name with a blank", &cn_of("0001 "), "name-malformed"),
-        named("a name with a zero byte", &cn_of("0001\0"), "name-malformed"),
+        named(
+            "a name with a line feed",
+            &cn_of("0001\n decision "),
+            "name-malformed",
+        ),
+        named(
+            "a name with a zero byte",
+            &cn_of("0001\0"),
+            "name-malformed",
+        ),
         named("a name outside ASCII", &cn_of("０００１"), "name-malformed"),
-        with_subject("two common names", &[common_name("0001"), common_name("0002")]),
-        with_subject("twice the same common name", &[common_name("0001"), common_name("0001")]),
-        with_subject("no common name", &[NameAttribute::organization(&cn_of("0001"))]),
+        with_subject(
+            "two common names",
+            &[common_name("0001"), common_name("0002")],
+        ),
+        with_subject(
+            "twice the same common name",
+            &[common_name("0001"), common_name("0001")],
+        ),
+        with_subject(
+            "no common name",
+            &[NameAttribute::organization(&cn_of("0001"))],
+        ),
         with_subject(
             "a common name in UCS-2",
-            &[NameAttribute::raw_common_name(StringType::Bmp, &utf16(&cn_of("0001")))],
+            &[NameAttribute::raw_common_name(
+                StringType::Bmp,
+                &utf16(&cn_of("0001")),
+            )],
         ),
         Row::new(
             "an alternative name of another device",
@@ -195,7 +228,10 @@ async fn state_rows(own: &ScratchCa, registrar: &Registrar) -> Vec<Row> {
     let disabled = register(registrar, "disabled").await;
     registrar.disable(&id("disabled"), &act()).await.unwrap();
     let revoked = register(registrar, "revoked").await;
-    registrar.revoke(&id("revoked"), KeyCompromise, &act()).await.unwrap();
+    registrar
+        .revoke(&id("revoked"), KeyCompromise, &act())
+        .await
+        .unwrap();
     let deleted = register(registrar, "deleted").await;
     registrar.delete(&id("deleted"), &act()).await.unwrap();
     let other_spelling = own.sign(&device_leaf(&cn_of("REVOKED")));
@@ -220,7 +256,10 @@ async fn certificate_rows(
     register(registrar, "again").await;
 
     let revoked = register(registrar, "renewed").await;
-    registrar.issue_with_new_key(&id("renewed"), &act()).await.unwrap();
+    registrar
+        .issue_with_new_key(&id("renewed"), &act())
+        .await
+        .unwrap();
     registrar
         .revoke_certificate(revoked.issued.serial, None, KeyCompromise, &act())
         .await

@@ -46,7 +46,13 @@ async fn the_handshake_refuses_what_the_device_listener_does_not_trust() {
 
     site.log_in("0001").await.unwrap();
     let callout = &mut site.site.callouts()[0];
-    witness.saw(callout, "the only log-in that leafgate heard of", &["allowed"]).await;
+    witness
+        .saw(
+            callout,
+            "the only log-in that leafgate heard of",
+            &["allowed"],
+        )
+        .await;
 }
 
 fn rows(site: &TestSite) -> Vec<Row> {
@@ -58,9 +64,13 @@ fn rows(site: &TestSite) -> Vec<Row> {
     let ca = dir.ca();
     let devices = ScratchCa::of_files(&ca.join("devices.crt"), &ca.join("devices.key")).unwrap();
     let root = ScratchCa::of_files(&ca.join("root.crt"), &ca.join("root.key")).unwrap();
-    // Even with the names of the real ones.
-    let foreign = ScratchCa::root("leafgate root").intermediate("leafgate devices");
-    let past = (now.saturating_sub(hours(2)), now.saturating_sub(Duration::from_secs(1)));
+    let foreign = ScratchCa::root("elsewhere").intermediate("foreign devices");
+    let in_name_only =
+        ScratchCa::of_files(&ca.join("devices.crt"), &ca.join("servers.key")).unwrap();
+    let past = (
+        now.saturating_sub(hours(2)),
+        now.saturating_sub(Duration::from_secs(1)),
+    );
     let future = (now.saturating_add(hours(1)), now.saturating_add(hours(2)));
     let row = |name, certificate, alert| Row {
         name,
@@ -75,13 +85,22 @@ fn rows(site: &TestSite) -> Vec<Row> {
         },
         row("a foreign CA", foreign.sign(&device).into(), UnknownCA),
         row(
+            "the right CA in name only",
+            in_name_only.sign(&device).into(),
+            UnknownCA,
+        ),
+        row(
             "an expired certificate",
-            devices.sign(&device.clone().with_validity(past.0, past.1)).into(),
+            devices
+                .sign(&device.clone().with_validity(past.0, past.1))
+                .into(),
             CertificateExpired,
         ),
         row(
             "a certificate that is not valid yet",
-            devices.sign(&device.clone().with_validity(future.0, future.1)).into(),
+            devices
+                .sign(&device.clone().with_validity(future.0, future.1))
+                .into(),
             CertificateExpired,
         ),
         row(
@@ -89,7 +108,11 @@ fn rows(site: &TestSite) -> Vec<Row> {
             KeyedCertificate::read(&dir.nats().join("leaf-1")),
             UnknownCA,
         ),
-        row("a certificate of the root itself", root.sign(&device).into(), UnknownCA),
+        row(
+            "a certificate of the root itself",
+            root.sign(&device).into(),
+            UnknownCA,
+        ),
         row(
             "a certificate for servers only",
             devices

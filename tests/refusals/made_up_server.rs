@@ -167,5 +167,7 @@ fn encode(bytes: &[u8]) -> String {
 }
 
 fn decode(text: &str) -> Vec<u8> {
-    data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).unwrap()
+    data_encoding::BASE64URL_NOPAD
+        .decode(text.as_bytes())
+        .unwrap()
 }

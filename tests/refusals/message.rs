@@ -30,7 +30,9 @@ impl Row {
 async fn assert_ignored(bench: &mut Bench, row: &Row) {
     let witness = Witness::begin(&mut bench.callout).await;
     bench.send(&row.message).await;
-    witness.saw(&mut bench.callout, row.name, &[row.reason]).await;
+    witness
+        .saw(&mut bench.callout, row.name, &[row.reason])
+        .await;
     bench.assert_goes_on(row.name).await;
 }
 
@@ -40,6 +42,8 @@ async fn assert_refused(bench: &mut Bench, row: &Row) {
     let inbox = bench.send(&row.message).await;
     let answer = bench.answer(&row.message, &inbox, row.name).await;
     assert_eq!(answer.outcome, Err(row.reason.to_owned()), "{}", row.name);
-    witness.saw(&mut bench.callout, row.name, &[row.reason]).await;
+    witness
+        .saw(&mut bench.callout, row.name, &[row.reason])
+        .await;
     bench.assert_goes_on(row.name).await;
 }

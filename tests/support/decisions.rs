@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use leafgate::local::Callout;
 use leafgate_processes::LogMark;
 
-use super::PATIENCE;
+use super::{PATIENCE, eventually};
 
 /// Decisions so far: `allowed`, or the reason of a refusal.
 pub(crate) type Counts = BTreeMap<String, u64>;
@@ -44,9 +44,14 @@ impl Witness {
     }
 
     /// Waits for the log to tell of as many decisions, and asserts that it tells of these and no
-    /// others, in this order, and that the metrics agree: each is `allowed` or the reason of a
+    /// others, in any order, and that the metrics agree: each is `allowed` or the reason of a
     /// refusal. Returns the lines.
-    pub(crate) async fn saw(self, callout: &mut Callout, row: &str, expected: &[&str]) -> Vec<String> {
+    pub(crate) async fn saw(
+        self,
+        callout: &mut Callout,
+        row: &str,
+        expected: &[&str],
+    ) -> Vec<String> {
         let log = callout.child_mut().log().clone();
         let lines = || -> Vec<String> {
             let text = log.since(self.mark).unwrap();
@@ -62,16 +67,44 @@ impl Witness {
             .await;
         enough.unwrap_or_else(|error| panic!("{row}: {error}"));
         let lines = lines();
-        let logged: Vec<&str> = lines.iter().map(|line| decision_of(line)).collect();
-        assert_eq!(logged, expected, "{row}: the log says\n{}", lines.join("\n"));
+        let mut logged: Vec<&str> = lines.iter().map(|line| decision_of(line)).collect();
+        logged.sort_unstable();
+        let mut sorted = expected.to_vec();
+        sorted.sort_unstable();
+        assert_eq!(logged, sorted, "{row}: the log says\n{}", lines.join("\n"));
 
         let mut counted = self.counts;
         for decision in expected {
-            *counted.get_mut(*decision).unwrap_or_else(|| panic!("no metric for {decision}")) += 1;
+            *counted
+                .get_mut(*decision)
+                .unwrap_or_else(|| panic!("no metric for {decision}")) += 1;
         }
-        assert_eq!(counts(callout).await, counted, "{row}: the metrics after {expected:?}");
+        assert_eq!(
+            counts(callout).await,
+            counted,
+            "{row}: the metrics after {expected:?}"
+        );
         lines
     }
+}
+
+/// What a gauge of the callout stands at.
+pub(crate) async fn gauge(callout: &Callout, name: &str) -> i64 {
+    let metrics = callout.get("/metrics").await.unwrap();
+    let start = format!("leafgate_callout_{name} ");
+    let value = metrics.lines().find_map(|line| line.strip_prefix(&start));
+    value
+        .unwrap_or_else(|| panic!("no gauge {name}"))
+        .parse()
+        .unwrap()
+}
+
+/// Waits until the callout remembers so many sessions.
+pub(crate) async fn sessions(callout: &Callout, expected: i64) {
+    eventually(&format!("{expected} sessions"), async || {
+        (gauge(callout, "sessions").await == expected).then_some(())
+    })
+    .await;
 }
 
 /// `allowed`, or the reason.

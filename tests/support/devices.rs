@@ -44,7 +44,7 @@ impl TestSite {
     pub async fn register_many(&self, prefix: &str, count: usize) -> Vec<String> {
         let ids: Vec<String> = (0..count).map(|n| format!("{prefix}-{n:04}")).collect();
         let registering = stream::iter(&ids).map(|id| self.register(id));
-        registering.buffer_unordered(REGISTRATIONS).collect::<Vec<()>>().await;
+        registering.buffer_unordered(REGISTRATIONS).collect::<Vec<_>>().await;
         ids
     }
 

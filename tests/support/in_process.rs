@@ -35,6 +35,17 @@ impl InProcess {
         ordinal: usize,
         adjust: impl FnOnce(&mut Config),
     ) -> Self {
+        let replica = Self::spawn(site, ordinal, adjust).await;
+        replica.answers("/readyz", "HTTP/1.0 200").await;
+        replica
+    }
+
+    /// Starts the replica with this ordinal, ready or not.
+    pub async fn spawn(
+        site: &TestSite,
+        ordinal: usize,
+        adjust: impl FnOnce(&mut Config),
+    ) -> Self {
         let file = site.site.write_callout_config(ordinal).unwrap();
         let mut config = Config::load(&file, &Environment::default()).unwrap();
         let health = free_address();
@@ -54,15 +65,18 @@ impl InProcess {
                 run(setup, delaying, clock, &output, shutdown).await
             }
         });
-        let replica = Self {
+        Self {
             store,
             health,
             log,
             shutdown,
             running,
-        };
-        replica.answers("/readyz", "HTTP/1.0 200").await;
-        replica
+        }
+    }
+
+    /// Where its probes and metrics are.
+    pub fn health(&self) -> SocketAddr {
+        self.health
     }
 
     /// What it answers to a GET of `path`, status line and headers included.

@@ -15,7 +15,7 @@ use leafgate::local::{
     Credentials, Device, LocalDir, LocalSite, LogInError, SiteOptions, new_device, open_registrar,
     write_credentials,
 };
-use leafgate_identity::{DeviceId, UnixMs};
+use leafgate_identity::{DeviceId, SerialNumber, UnixMs};
 use leafgate_processes::{LogMark, NatsServerBinary, ServerVersion};
 use leafgate_registrar::{CertificateKey, Registrar};
 use leafgate_registry::{Act, Actor};
@@ -105,8 +105,8 @@ impl TestSite {
         }
     }
 
-    /// Registers an active device and puts its files into `devices`.
-    pub async fn register(&self, id: &str) {
+    /// Registers an active device and puts its files into `devices`; the certificate's serial.
+    pub async fn register(&self, id: &str) -> SerialNumber {
         let id = DeviceId::parse(id).unwrap();
         let made = self
             .registrar
@@ -115,6 +115,7 @@ impl TestSite {
             .unwrap();
         let stem = self.devices.join(id.as_str());
         write_credentials(&stem, &made.issued.chain_pem, &made.private_key_pem.unwrap()).unwrap();
+        made.issued.serial
     }
 
     /// Logs in with the files of this name.

@@ -123,7 +123,9 @@ impl RawDevice {
         version: &'static SupportedProtocolVersion,
     ) -> Self {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(ca_file).unwrap()).unwrap();
+        roots
+            .add(CertificateDer::from_pem_file(ca_file).unwrap())
+            .unwrap();
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let config = ClientConfig::builder_with_provider(provider.into())
             .with_protocol_versions(&[version])
@@ -146,7 +148,7 @@ impl RawDevice {
     }
 
     /// The same as a leaf node.
-    pub(crate) fn as_leaf_node(self) -> Self {
+    pub(crate) fn into_leaf_node(self) -> Self {
         Self {
             hello: LEAF_NODE_HELLO,
             ..self
@@ -156,7 +158,9 @@ impl RawDevice {
     /// Connects once.
     pub(crate) async fn attempt(&self) -> Attempt {
         let device = self.clone();
-        tokio::task::spawn_blocking(move || device.connect()).await.unwrap()
+        tokio::task::spawn_blocking(move || device.connect())
+            .await
+            .unwrap()
     }
 
     fn connect(&self) -> Attempt {
@@ -199,7 +203,9 @@ fn read_to_end(mut stream: BufReader<impl Read>, lines: &mut Vec<String>) -> End
 }
 
 fn end_of(error: &io::Error) -> End {
-    let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    let tls = error
+        .get_ref()
+        .and_then(|error| error.downcast_ref::<rustls::Error>());
     match (tls, error.kind()) {
         (Some(rustls::Error::AlertReceived(alert)), _) => End::Alert(*alert),
         // nats-server closes without TLS's close_notify.

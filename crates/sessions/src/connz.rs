@@ -30,6 +30,8 @@ pub struct Connection {
     pub client_id: u64,
     /// The name in its user JWT: the device id.
     pub user: String,
+    /// When it was accepted, by its server's clock, RFC 3339.
+    pub started_at: String,
     /// SHA-256 of the client's certificate, lower-case hex; `None` without TLS client
     /// authentication.
     pub certificate_sha256: Option<String>,
@@ -169,6 +171,8 @@ struct ConnectionInfo {
     #[serde(default)]
     authorized_user: String,
     #[serde(default)]
+    start: String,
+    #[serde(default)]
     tls_peer_certs: Vec<PeerCertificate>,
 }
 
@@ -194,6 +198,7 @@ impl Connz {
                 server_id: self.server_id.clone(),
                 client_id: info.cid,
                 user: info.authorized_user,
+                started_at: info.start,
                 certificate_sha256: sha256,
                 certificate_subject: subject,
             }

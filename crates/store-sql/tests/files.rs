@@ -129,6 +129,19 @@ async fn a_reader_creates_nothing() {
 }
 
 #[tokio::test]
+async fn a_missing_folder_is_told() {
+    let error = SqliteStore::open(&Scratch::new().path.join("registry.db"))
+        .await
+        .err()
+        .unwrap();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    assert!(
+        error.to_string().contains("check that its folder exists"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn a_reader_migrates_nothing() {
     let scratch = Scratch::new();
     scratch.execute("PRAGMA journal_mode = WAL").await;

@@ -108,6 +108,7 @@ macro_rules! store_tampering_conformance {
             tampering::an_unknown_state_denies,
             tampering::an_unknown_certificate_status_denies,
             tampering::an_unknown_state_survives_no_write,
+            tampering::a_spoiled_record_is_the_business_of_its_caller,
             tampering::an_altered_event_shows,
             tampering::a_removed_event_shows,
         }

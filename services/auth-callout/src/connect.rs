@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event};
+use leafgate_nats_config::Name;
+use leafgate_nats_config::subjects::replica_inbox_prefix;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::random;
@@ -20,7 +22,7 @@ pub(crate) struct Login {
     /// The certificate that the device listener asks for, and its key.
     pub(crate) certificate: Option<(PathBuf, PathBuf)>,
     pub(crate) nkey_seed: SecretString,
-    pub(crate) replica: String,
+    pub(crate) replica: Name,
 }
 
 /// Why a connection can't be made.
@@ -56,7 +58,7 @@ impl Login {
     ) -> Result<Client, ConnectError> {
         let mut options = ConnectOptions::with_nkey(self.nkey_seed.expose_secret().to_owned())
             .name(format!("leafgate-callout {} {name}", self.replica))
-            .custom_inbox_prefix(format!("_INBOX.{}", self.replica))
+            .custom_inbox_prefix(replica_inbox_prefix(&self.replica))
             .subscription_capacity(waiting_messages)
             .retry_on_initial_connect()
             .reconnect_delay_callback(reconnect_delay)

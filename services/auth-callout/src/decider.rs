@@ -5,7 +5,9 @@ use std::time::Duration;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use leafgate_admission::{Admission, Denial, Facts, Reason, admit};
-use leafgate_identity::{DeviceId, DeviceIdentity, ParsedChain, ResolveIdentityError, UnixMs};
+use leafgate_identity::{
+    DeviceId, DeviceIdentity, Excerpt, ParsedChain, ResolveIdentityError, UnixMs,
+};
 use leafgate_nats_jwt::{
     AuthorizationRequest, CheckRequestError, ClientInfo, Expected, Limits, Permissions,
     ResponseClaims, ResponsePermission, SigningKey, SubjectRules, UserClaims,
@@ -127,6 +129,10 @@ impl Decider {
 
     fn decide(&self, case: &Case, looked_up: Option<Result<Found, StoreError>>) -> Step {
         let request = &case.request;
+        let now = self.clock.now();
+        if let Err(denial) = self.check_request(request, now) {
+            return Step::Done(Answer::silent(denial));
+        }
         match self.servers.standing(&request.server.id) {
             Standing::Known => {}
             Standing::Refused => {
@@ -137,12 +143,8 @@ impl Decider {
         if let Some(peer) = &case.peer {
             peer.bind(request);
         }
-        let now = self.clock.now();
-        let (session, now) = match self.check_request(request, now) {
-            Ok(session) => (session, now),
-            Err(denial) if is_unanswered(denial.reason) => {
-                return Step::Done(Answer::silent(denial));
-            }
+        let session = match self.session(request) {
+            Ok(session) => session,
             Err(denial) => return Step::Done(self.refuse(case, None, denial, now)),
         };
         // Before the look-up: see `Grants`.
@@ -151,10 +153,7 @@ impl Decider {
         let found = match looked_up {
             Some(Ok(found)) => found,
             Some(Err(error)) => {
-                let denial = Denial {
-                    reason: Reason::RegistryUnavailable,
-                    detail: error.to_string(),
-                };
+                let denial = denial(Reason::RegistryUnavailable, &error);
                 return Step::Done(self.refuse(case, Some(&session), denial, now));
             }
             None => match self.records.cached(id, self.clock.monotonic()) {
@@ -162,7 +161,10 @@ impl Decider {
                 None => return Step::LookUp(id.clone()),
             },
         };
-        let answer = match self.admit(&session, &found, now) {
+        let admitted = self
+            .admit(&session, &found, now)
+            .and_then(|admission| check_mqtt_client_id(&session, request).map(|()| admission));
+        let answer = match admitted {
             Ok(admission) => self.grant(case, &session, &found, admission, now),
             Err(denial) => self.refuse(case, Some(&session), denial, now),
         };
@@ -180,30 +182,24 @@ impl Decider {
         Ok(permission_hash(&admission.grant))
     }
 
-    fn check_request(
-        &self,
-        request: &AuthorizationRequest,
-        now: UnixMs,
-    ) -> Result<Session, Denial> {
+    /// Whether the request is meant for this service, and in time. Nobody waits for an answer to
+    /// one that isn't.
+    fn check_request(&self, request: &AuthorizationRequest, now: UnixMs) -> Result<(), Denial> {
         let expected = Expected {
             subject: Some(self.issuer.public().as_str()),
         };
         request
             .check(now.as_secs(), &expected, REQUEST_LEEWAY_SECS)
-            .map_err(|error| denial(reason_of(&error), &error))?;
+            .map_err(|error| denial(reason_of(&error), &error))
+    }
+
+    /// Who asks to come in, how and where.
+    fn session(&self, request: &AuthorizationRequest) -> Result<Session, Denial> {
         let identity = self.identify(request)?;
         let connection = connection_facts(&request.client).ok_or_else(|| Denial {
             reason: Reason::ConnectionTypeNotAllowed,
             detail: format!("kind {} type {}", request.client.kind, request.client.kind_type),
         })?;
-        if connection.connection_type.is_mqtt()
-            && !is_mqtt_client_id_of(&identity.id, &request.client.mqtt_id)
-        {
-            return Err(Denial {
-                reason: Reason::MqttClientIdForeign,
-                detail: format!("mqtt_client_id {}", request.client.mqtt_id),
-            });
-        }
         Ok(Session {
             place: place(request),
             identity: Arc::new(identity),
@@ -394,18 +390,18 @@ impl Answer {
     }
 }
 
-/// Verified requests get a signed error at once; these are not authentic, or their server no
-/// longer waits.
-fn is_unanswered(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::RequestMalformed
-            | Reason::RequestForged
-            | Reason::RequestMisdirected
-            | Reason::RequestSealBroken
-            | Reason::RequestExpired
-            | Reason::ClockSkew
-    )
+/// An MQTT client takes over the session of its client id, whoever's that is.
+fn check_mqtt_client_id(session: &Session, request: &AuthorizationRequest) -> Result<(), Denial> {
+    let client_id = &request.client.mqtt_id;
+    if session.connection.connection_type.is_mqtt()
+        && !is_mqtt_client_id_of(&session.identity.id, client_id)
+    {
+        return Err(Denial {
+            reason: Reason::MqttClientIdForeign,
+            detail: format!("mqtt_client_id {}", Excerpt::of(client_id)),
+        });
+    }
+    Ok(())
 }
 
 fn reason_of(error: &CheckRequestError) -> Reason {
@@ -423,11 +419,16 @@ fn reason_of(error: &CheckRequestError) -> Reason {
     }
 }
 
+/// A denial that tells the error with its causes.
 pub(crate) fn denial(reason: Reason, error: &dyn std::error::Error) -> Denial {
-    Denial {
-        reason,
-        detail: error.to_string(),
+    let mut detail = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        detail.push_str(": ");
+        detail.push_str(&error.to_string());
+        cause = error.source();
     }
+    Denial { reason, detail }
 }
 
 fn place(request: &AuthorizationRequest) -> Place {

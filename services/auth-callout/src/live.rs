@@ -13,11 +13,15 @@ pub(crate) fn admits_live(found: &Found, connection: &Connection, now: UnixMs) -
     let Some(record) = &found.record else {
         return false;
     };
-    if !matches!(
-        record.device.state,
-        DeviceState::Active | DeviceState::Quarantined
-    ) {
-        return false;
+    match record.device.state {
+        DeviceState::Active => {}
+        // What it was granted can't be seen. A session that began before the record's last change
+        // may have been granted more than quarantine by a replica that is no more.
+        DeviceState::Quarantined if !began_after(connection, record.device.updated_at_ms) => {
+            return false;
+        }
+        DeviceState::Quarantined => {}
+        _ => return false,
     }
     let fingerprint = connection.certificate_sha256.as_deref();
     let certificate = record.certificates.iter().find(|certificate| {
@@ -31,6 +35,11 @@ pub(crate) fn admits_live(found: &Found, connection: &Connection, now: UnixMs) -
         // Where certificates bind by chain, the registry need not know them.
         Some(CertificateStatus::Issued | CertificateStatus::Prepared) | None => true,
     }
+}
+
+fn began_after(connection: &Connection, time: UnixMs) -> bool {
+    let began: Result<UnixMs, _> = connection.started_at.parse();
+    began.is_ok_and(|began| began > time)
 }
 
 impl Place {

@@ -6,14 +6,13 @@ use std::time::Duration;
 use async_nats::{Client, Message};
 use futures::StreamExt;
 use leafgate_identity::DeviceId;
+use leafgate_nats_config::Name;
+use leafgate_nats_config::subjects::{ALIVE_ALL, EVICT, alive};
 use leafgate_registry::FeedPosition;
 use leafgate_runtime::{Clock, Shutdown};
 use serde::{Deserialize, Serialize};
 
 use crate::revocation::Revocation;
-
-const EVICT: &str = "leafgate.v1.evict";
-const ALIVE: &str = "leafgate.v1.alive";
 
 /// How often a replica says that it lives…
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
@@ -25,7 +24,7 @@ const GONE_AFTER: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub(crate) struct Peers {
     client: Client,
-    replica: Arc<str>,
+    replica: Name,
     clock: Arc<dyn Clock>,
     others: Arc<Mutex<HashMap<String, Duration>>>,
 }
@@ -38,10 +37,10 @@ struct Eviction {
 }
 
 impl Peers {
-    pub(crate) fn new(client: Client, replica: &str, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(client: Client, replica: Name, clock: Arc<dyn Clock>) -> Self {
         Self {
             client,
-            replica: replica.into(),
+            replica,
             clock,
             others: Arc::default(),
         }
@@ -64,7 +63,7 @@ impl Peers {
     pub(crate) async fn run(self, revocation: Arc<Revocation>, shutdown: Shutdown) {
         let subscribed = futures::try_join!(
             self.client.subscribe(EVICT),
-            self.client.subscribe(format!("{ALIVE}.*")),
+            self.client.subscribe(ALIVE_ALL),
         );
         let (mut evictions, mut lives) = match subscribed {
             Ok(subscribed) => subscribed,
@@ -90,12 +89,12 @@ impl Peers {
         let now = self.clock.monotonic();
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         others.retain(|_, seen| now.saturating_sub(*seen) < GONE_AFTER);
-        let own = weight(&self.replica, id);
+        let own = weight(self.replica.as_str(), id);
         others.keys().all(|other| weight(other, id) < own)
     }
 
     async fn say_alive(&self) {
-        let subject = format!("{ALIVE}.{}", self.replica);
+        let subject = alive(&self.replica);
         if let Err(error) = self.client.publish(subject, "".into()).await {
             tracing::warn!(%error, "other replicas could not be told that this one lives");
         }
@@ -111,9 +110,8 @@ impl Peers {
     }
 
     fn hear_alive(&self, message: &Message) {
-        let name = message.subject.strip_prefix(ALIVE).unwrap_or_default();
-        let name = name.trim_start_matches('.');
-        if name != &*self.replica {
+        let name = message.subject.rsplit('.').next().unwrap_or_default();
+        if name != self.replica.as_str() {
             let now = self.clock.monotonic();
             let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
             others.insert(name.to_owned(), now);

@@ -80,11 +80,11 @@ impl Records {
         let version = self.versions.of(id);
         let entry = self.cache.get(id).filter(|entry| entry.version == version)?;
         let age = self.unconfirmed_for(now)?;
-        let (source, good_for) = if age < FRESH {
-            (Source::Cache, None)
-        } else if self.failing.load(Ordering::Relaxed) {
+        let (source, good_for) = if self.failing.load(Ordering::Relaxed) {
             // The store is known not to answer: waiting for it again would only be slow.
             (Source::Stale, Some(self.serve_stale.checked_sub(age)?))
+        } else if age < FRESH {
+            (Source::Cache, None)
         } else {
             return None;
         };

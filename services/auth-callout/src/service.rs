@@ -88,7 +88,7 @@ pub async fn run(
     let revocation = Arc::new(revocation);
     let peers = Peers::new(
         setup.login.connect("replicas", WAITING_EVENTS).await?,
-        &setup.config.replica,
+        setup.login.replica.clone(),
         clock.clone(),
     );
     let enforcer = Arc::new(Enforcer {

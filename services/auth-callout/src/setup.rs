@@ -7,6 +7,7 @@ use leafgate_identity::{
     CnPattern, SpkiHash, TrustDomain, TrustDomainName, TrustDomains, is_token,
     spki_hash_of_certificate_pem,
 };
+use leafgate_nats_config::Name;
 use leafgate_nats_jwt::{CurveKey, KeyKind, SigningKey};
 use leafgate_policy::{Constants, PolicySet, PolicySource};
 use leafgate_runtime::{ReadSecretError, read_secret};
@@ -138,7 +139,6 @@ impl Problems {
 fn check_names(config: &Config, problems: &mut Problems) {
     for (key, value) in [
         ("site", &config.site),
-        ("replica", &config.replica),
         ("subject_prefix", &config.subject_prefix),
     ] {
         if !is_token(value) {
@@ -182,13 +182,15 @@ fn login(config: &Config, problems: &mut Problems) -> Option<Login> {
             None
         }
     };
-    let seed = problems.note("[nats] nkey_seed_file", user_seed(&nats.nkey_seed_file))?;
+    let replica = problems.note("replica", Name::parse(&config.replica).map_err(Source::from));
+    let seed = problems.note("[nats] nkey_seed_file", user_seed(&nats.nkey_seed_file));
+    let (replica, seed) = (replica?, seed?);
     Some(Login {
         urls: nats.urls.clone(),
         ca_file: nats.ca_file.clone(),
         certificate,
         nkey_seed: seed,
-        replica: config.replica.clone(),
+        replica,
     })
 }
 

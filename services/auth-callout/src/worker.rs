@@ -5,7 +5,10 @@ use async_nats::{Client, Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use leafgate_admission::{Denial, Reason};
-use leafgate_nats_jwt::{AuthorizationRequest, CurvePublicKey, UnverifiedRequest, verify_batch};
+use leafgate_nats_config::subjects::{AUTH_REPLY, AUTH_REQUEST, CALLOUT_QUEUE};
+use leafgate_nats_jwt::{
+    AuthorizationRequest, CurvePublicKey, OpenRequestError, UnverifiedRequest, verify_batch,
+};
 use leafgate_runtime::{LogWriter, Shutdown};
 use rand_core::OsRng;
 use tokio::sync::watch;
@@ -19,15 +22,8 @@ use crate::decision_log::DecisionLog;
 use crate::metrics::Metrics;
 use crate::servers::Peer;
 
-/// nats-server `auth_callout.go`: where requests are published…
-const REQUESTS: &str = "$SYS.REQ.USER.AUTH";
-/// …where answers are awaited…
-const REPLIES: &str = "$SYS._INBOX.";
-/// …and the header that names the xkey of a sealed request.
+/// The header that names the xkey of a sealed request (nats-server `auth_callout.go`).
 const XKEY_HEADER: &str = "Nats-Server-Xkey";
-
-/// All replicas of a site share the requests.
-const QUEUE_GROUP: &str = "leafgate-callout";
 
 /// Requests that are verified together at most.
 const BATCH: usize = 32;
@@ -102,16 +98,17 @@ impl Worker {
                     }
                 }
             }
-            match self.client.queue_subscribe(REQUESTS, QUEUE_GROUP.into()).await {
-                Ok(requests) => {
+            match self.client.queue_subscribe(AUTH_REQUEST, CALLOUT_QUEUE.into()).await {
+                Ok(mut requests) => {
                     // Without a connection the subscription waits for one.
                     tokio::select! {
                         () = shutdown.cancelled() => break,
                         _ = self.client.flush() => {}
                     }
                     subscribed.send_replace(true);
-                    self.serve(requests, &mut serving, &shutdown).await;
+                    self.serve(&mut requests, &mut serving, &shutdown).await;
                     subscribed.send_replace(false);
+                    self.finish(requests).await;
                 }
                 Err(error) => {
                     tracing::error!(%error, "can't subscribe to requests");
@@ -124,10 +121,10 @@ impl Worker {
         }
     }
 
-    /// Serves one subscription to its end, leaving nothing of it unanswered.
+    /// Serves one subscription until it is to be given up.
     async fn serve(
         &mut self,
-        mut requests: Subscriber,
+        requests: &mut Subscriber,
         serving: &mut watch::Receiver<bool>,
         shutdown: &Shutdown,
     ) {
@@ -146,7 +143,7 @@ impl Worker {
             } else if shutdown.is_cancelled() || !*serving.borrow() {
                 break;
             }
-            self.read_ahead(&mut requests);
+            self.read_ahead(requests);
             self.serve_batch().await;
             while let Some(done) = self.lookups.try_join_next() {
                 self.looked_up(done);
@@ -155,6 +152,10 @@ impl Worker {
             // Lets the connection send the answers and read on.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Gives a subscription up, leaving nothing of it unanswered.
+    async fn finish(&mut self, mut requests: Subscriber) {
         self.leave(&mut requests).await;
         while let Ok(Some(message)) = timeout(LEAVE_LIMIT, requests.next()).await {
             self.receive(message);
@@ -247,7 +248,7 @@ impl Worker {
         }
         let reply = message
             .reply
-            .filter(|reply| reply.starts_with(REPLIES))
+            .filter(|reply| reply.starts_with(AUTH_REPLY.trim_end_matches('>')))
             .ok_or(Reason::ReplySubjectForeign)?;
         let xkey = message
             .headers
@@ -292,7 +293,10 @@ impl Worker {
                 reason: Reason::RequestSealBroken,
                 detail: "the request is sealed, but no xkey_seed_file is configured".to_owned(),
             })?;
-        let request = UnverifiedRequest::open(payload, &peer.shared).map_err(|error| broken(&error))?;
+        let request = UnverifiedRequest::open(payload, &peer.shared).map_err(|error| match error {
+            OpenRequestError::Box(error) => broken(&error),
+            OpenRequestError::Decode(error) => denial(Reason::RequestMalformed, &error),
+        })?;
         Ok((request, peer))
     }
 

@@ -23,6 +23,7 @@ const SQLITE_BUSY: i32 = 5;
 const SQLITE_READONLY: i32 = 8;
 const SQLITE_CORRUPT: i32 = 11;
 const SQLITE_FULL: i32 = 13;
+const SQLITE_CANTOPEN: i32 = 14;
 const SQLITE_NOTADB: i32 = 26;
 
 /// SQLite's primary result code.
@@ -63,6 +64,9 @@ impl Database {
                 };
             }
             Some(SQLITE_BUSY) => format!("{self} is kept locked by another process"),
+            Some(SQLITE_CANTOPEN) => format!(
+                "{self} can't be opened: check that its folder exists, and the rights of both"
+            ),
             Some(SQLITE_FULL) => format!("{self} can't grow: the disk is full"),
             Some(SQLITE_READONLY) => {
                 format!("{self} can't be written: check the rights of the file and its folder")

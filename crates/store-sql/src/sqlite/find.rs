@@ -46,7 +46,7 @@ fn find_sql(query: &Query) -> QueryBuilder<Sqlite> {
         sql.push(" AND id < ").push_bind(format!("{prefix}{{"));
     }
     if let Some(after) = &query.after {
-        sql.push(" AND id >= ").push_bind(after.key().as_str());
+        sql.push(" AND id > ").push_bind(after.key().as_str());
     }
     sql.push(" ORDER BY id LIMIT ")
         .push_bind(one_more_than(query.limit.max(1)));

@@ -87,18 +87,27 @@ impl Task {
     }
 
     async fn write(&mut self, jobs: Vec<Job>) {
-        let results = self.transact(&jobs).await.unwrap_or_else(|error| {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                commits = jobs.len(),
-                "registry not written"
-            );
-            jobs.iter().map(|_| Err(error.clone().into())).collect()
-        });
+        let results = match self.transact(&jobs).await {
+            Ok(results) => results,
+            // A record that can't be read is the business of those alone who need it.
+            Err(StoreError::Corrupt { .. }) if jobs.len() > 1 => self.write_each(&jobs).await,
+            Err(error) => jobs.iter().map(|_| Err(error.clone().into())).collect(),
+        };
         for (job, result) in jobs.into_iter().zip(results) {
             // A caller that no longer waits doesn't want the answer.
             let _ = job.reply.send(result);
         }
+    }
+
+    async fn write_each(&mut self, jobs: &[Job]) -> Vec<CommitResult> {
+        let mut results = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            match self.transact(std::slice::from_ref(job)).await {
+                Ok(result) => results.extend(result),
+                Err(error) => results.push(Err(error.into())),
+            }
+        }
+        results
     }
 
     /// The result of each job, or the failure of all of them.

@@ -14,6 +14,9 @@ use super::records::{
     register, register_with_certificate,
 };
 
+/// More pages than any listing of these cases has.
+const ENDLESS: usize = 200;
+
 /// By id, byte by byte, each with its own certificates, and tombstones only when asked for.
 pub async fn devices_come_in_order_with_their_certificates(fixture: &dyn StoreFixture) {
     let store = fixture.open().await;
@@ -210,6 +213,7 @@ pub async fn pages_hold_under_writes(fixture: &dyn StoreFixture) {
     let mut listed = Vec::new();
     let mut after: Option<Cursor<DeviceId>> = None;
     for round in 0.. {
+        assert!(round < ENDLESS, "the listing has no end");
         let page = reader
             .find(&Query {
                 after,
@@ -440,6 +444,7 @@ async fn all_certificates(store: &dyn DeviceStore, query: &CertificateQuery) -> 
     let mut query = query.clone();
     let mut found = Vec::new();
     loop {
+        assert!(found.len() < ENDLESS, "the listing has no end");
         let page = store
             .find_certificates(&query)
             .await
@@ -462,6 +467,7 @@ async fn pages(store: &dyn DeviceStore, limit: usize) -> Vec<Vec<String>> {
     let mut pages = Vec::new();
     let mut after = None;
     loop {
+        assert!(pages.len() < ENDLESS, "the listing has no end");
         let page = store
             .find(&Query {
                 after,

@@ -1,12 +1,15 @@
 //! Records that something else than a store of ours wrote.
 
+use std::sync::Arc;
+
 use leafgate_identity::UnixMs;
-use leafgate_registry::{Action, ChainError, Change, Query, verify_chain};
+use leafgate_registry::{Action, ChainError, Change, Query, RevocationReason, verify_chain};
+use tokio::task::JoinSet;
 
 use super::StoreTampering;
 use super::records::{
-    act, all_events, apply, certificate_id, fingerprint, id, load, register,
-    register_with_certificate,
+    act, all_events, apply, apply_service, certificate_id, fingerprint, id, load, new_certificate,
+    new_device, register, register_with_certificate,
 };
 
 /// Neither loading nor listing gives a device that may log in.
@@ -68,6 +71,37 @@ pub async fn an_unknown_state_survives_no_write(fixture: &dyn StoreTampering) {
     )
     .await;
     assert_eq!(load(&*store, "0001").await, revoked);
+}
+
+/// Whoever needs a record that can't be read is told so, and nobody else, whatever a store writes together.
+pub async fn a_spoiled_record_is_the_business_of_its_caller(fixture: &dyn StoreTampering) {
+    let store = fixture.open().await;
+    let new = new_certificate(certificate_id(1));
+    let prepare =
+        Change::prepare_service_certificate("leaf-1", new, &act(1)).expect("a good certificate");
+    let prepared = apply_service(&*store, prepare).await;
+    fixture
+        .set_certificate_status(&certificate_id(1), "signed")
+        .await;
+    let revoke =
+        Change::revoke_service_certificate(&prepared, RevocationReason::Superseded, &act(2));
+    let revoke = revoke.expect("not revoked");
+
+    let mut tasks = JoinSet::new();
+    for number in 0..30 {
+        let store = Arc::clone(&store);
+        let register = Change::register(None, new_device(&format!("d{number}")), &act(3))
+            .expect("a good device");
+        let change = if number % 10 == 5 {
+            revoke.clone()
+        } else {
+            register
+        };
+        tasks.spawn(async move { (number, store.commit(&[change]).await) });
+    }
+    for (number, result) in tasks.join_all().await {
+        assert_eq!(result.is_ok(), number % 10 != 5, "{number}: {result:?}");
+    }
 }
 
 /// The chain tells which event was altered.

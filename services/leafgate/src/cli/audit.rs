@@ -48,9 +48,7 @@ struct ListView<'a> {
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliError> {
     match &arguments.command {
         Command::Verify => verify(&arguments.registry, context).await,
-        Command::List { after, limit } => {
-            list(&arguments.registry, context, *after, *limit).await
-        }
+        Command::List { after, limit } => list(&arguments.registry, context, *after, *limit).await,
     }
 }
 
@@ -66,7 +64,12 @@ async fn verify(registry: &RegistryArguments, context: &Context) -> Result<Exit,
     };
     context.console.show(&view, |_| {
         let events = usize::try_from(view.events).unwrap_or(usize::MAX);
-        format!("{}, unbroken\n  head    {}\n  epoch   {}", count(events, "event"), view.head, view.epoch)
+        format!(
+            "{}, unbroken\n  head    {}\n  epoch   {}",
+            count(events, "event"),
+            view.head,
+            view.epoch
+        )
     })?;
     Ok(Exit::Done)
 }
@@ -84,23 +87,25 @@ async fn list(
     };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let events = store.events_after(after, limit).await?;
-    context.console.show(&ListView { events: &events }, |style| {
-        if events.is_empty() {
-            return "no events".to_owned();
-        }
-        let mut table = Table::new(&["SEQ", "TIME", "ACTOR", "EVENT", "DEVICE"]);
-        for event in &events {
-            let at: UnixMs = event.at;
-            let device = event.device.as_ref();
-            table.push(vec![
-                event.seq.to_string().into(),
-                exact(at).into(),
-                event.actor.as_str().into(),
-                event.kind.as_str().into(),
-                device.map_or(NONE, |id| id.as_str()).into(),
-            ]);
-        }
-        table.render(style)
-    })?;
+    context
+        .console
+        .show(&ListView { events: &events }, |style| {
+            if events.is_empty() {
+                return "no events".to_owned();
+            }
+            let mut table = Table::new(&["SEQ", "TIME", "ACTOR", "EVENT", "DEVICE"]);
+            for event in &events {
+                let at: UnixMs = event.at;
+                let device = event.device.as_ref();
+                table.push(vec![
+                    event.seq.to_string().into(),
+                    exact(at).into(),
+                    event.actor.as_str().into(),
+                    event.kind.as_str().into(),
+                    device.map_or(NONE, |id| id.as_str()).into(),
+                ]);
+            }
+            table.render(style)
+        })?;
     Ok(Exit::Done)
 }

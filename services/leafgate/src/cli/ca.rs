@@ -54,9 +54,16 @@ struct AuthorityView {
 
 pub(super) fn run(command: &Command, context: &Context) -> Result<Exit, CliError> {
     match command {
-        Command::Init { out, root_out, passphrase_file } => {
+        Command::Init {
+            out,
+            root_out,
+            passphrase_file,
+        } => {
             let passphrase = &read_secret(passphrase_file)?;
-            let root_key = RootKey::Encrypted { out: root_out, passphrase };
+            let root_key = RootKey::Encrypted {
+                out: root_out,
+                passphrase,
+            };
             let ca = leafgate_pki::init(out, root_key, context.clock.now())?;
             let next = format!(
                 "The root's key is in {}: keep it and its passphrase offline, apart from each other.",

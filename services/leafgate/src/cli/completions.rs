@@ -14,7 +14,12 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliError> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "leafgate", &mut script);
+    clap_complete::generate(
+        arguments.shell,
+        &mut Cli::command(),
+        "leafgate",
+        &mut script,
+    );
     context.console.print_raw(&script)?;
     Ok(Exit::Done)
 }

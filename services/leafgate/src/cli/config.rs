@@ -44,7 +44,9 @@ pub(super) fn run(command: &Command, context: &Context) -> Result<Exit, CliError
         problems,
         facts,
     };
-    context.console.show(&view, |style| describe(&view, style))?;
+    context
+        .console
+        .show(&view, |style| describe(&view, style))?;
     match view.problems.len() {
         0 => Ok(Exit::Done),
         problems => Err(CliError::usage(format!(
@@ -77,12 +79,20 @@ fn facts(config: &Config) -> Vec<(&'static str, String)> {
     ];
     for domain in &config.trust_domains {
         let paths = |paths: &[PathBuf]| {
-            let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+            let shown: Vec<String> = paths
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
             shown.join(", ")
         };
         facts.push((
             "trust domain",
-            format!("{}: {} ({} certificates)", domain.name, domain.cn_pattern, domain.binding.as_str()),
+            format!(
+                "{}: {} ({} certificates)",
+                domain.name,
+                domain.cn_pattern,
+                domain.binding.as_str()
+            ),
         ));
         facts.push(("  issuers", paths(&domain.issuers)));
         facts.push(("  policies", paths(&domain.policies)));
@@ -99,7 +109,11 @@ fn describe(view: &CheckView, style: Style) -> String {
         lines.push(format!("{ok}   {}", path.display()));
     }
     let width = 14;
-    lines.extend(view.facts.iter().map(|(name, value)| format!("  {name:<width$} {value}")));
+    lines.extend(
+        view.facts
+            .iter()
+            .map(|(name, value)| format!("  {name:<width$} {value}")),
+    );
     let warning = style.paint(Colour::Careful, "warning:");
     lines.extend(view.warnings.iter().map(|text| format!("{warning} {text}")));
     let problem = style.paint(Colour::Bad, "problem:");

@@ -137,7 +137,9 @@ impl Session<'_> {
             if let Ok(refusal) = device.refusal(REFUSAL_TIME).await {
                 return Err(self.refused(&refusal));
             }
-            self.context.console.remark(&format!("published to {subject}"));
+            self.context
+                .console
+                .remark(&format!("published to {subject}"));
         }
         match subscriber {
             Some(subscriber) => self.listen(&mut device, subscriber).await,
@@ -181,8 +183,9 @@ impl Session<'_> {
     ) -> Result<Exit, CliError> {
         let wanted = self.arguments.count;
         let limit = wanted.map_or(FOREVER, |_| self.arguments.timeout);
-        let shutdown = shutdown_on_signals()
-            .map_err(|error| CliError::new(Exit::Wrong, format!("can't wait for signals: {error}")))?;
+        let shutdown = shutdown_on_signals().map_err(|error| {
+            CliError::new(Exit::Wrong, format!("can't wait for signals: {error}"))
+        })?;
         let deadline = tokio::time::sleep(limit);
         tokio::pin!(deadline);
         let mut seen = 0;
@@ -240,7 +243,9 @@ impl Session<'_> {
 
     /// What nats-server said no to.
     fn refused(&self, server_said: &str) -> CliError {
-        let words = server_said.trim_start_matches("server error: ").trim_start_matches("nats: ");
+        let words = server_said
+            .trim_start_matches("server error: ")
+            .trim_start_matches("nats: ");
         let error = CliError::new(Exit::Refused, plain(words));
         error.hint(format!(
             "leafgate policy explain {} tells what the device may publish and subscribe to",
@@ -251,11 +256,15 @@ impl Session<'_> {
     /// Why the session ended, which a further log-in tells.
     async fn ended(&self) -> CliError {
         match self.log_in().await {
-            Ok(_) => CliError::new(Exit::Unreachable, "the server ended the session")
-                .hint("a log-in works again; perhaps the device was changed, or the server restarted"),
+            Ok(_) => CliError::new(Exit::Unreachable, "the server ended the session").hint(
+                "a log-in works again; perhaps the device was changed, or the server restarted",
+            ),
             Err(error) if error.exit() == Exit::Refused => CliError::new(
                 Exit::Refused,
-                format!("the server ended the session and refuses another: {}", error.message()),
+                format!(
+                    "the server ended the session and refuses another: {}",
+                    error.message()
+                ),
             ),
             Err(error) => error,
         }
@@ -270,7 +279,10 @@ async fn subscribe(device: &Device, subject: &str) -> Result<Subscriber, CliErro
 }
 
 async fn publish(device: &Device, subject: &str, payload: String) -> Result<(), CliError> {
-    let published = device.client.publish(subject.to_owned(), payload.into()).await;
+    let published = device
+        .client
+        .publish(subject.to_owned(), payload.into())
+        .await;
     published.map_err(|error| CliError::caused(Exit::Usage, &error))?;
     flush(&device.client).await
 }

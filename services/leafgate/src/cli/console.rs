@@ -39,11 +39,11 @@ impl Style {
     pub(crate) const COLOURED: Self = Self { coloured: true };
 
     /// <https://no-color.org>: any value but an empty one asks for none.
-    fn of(stream: &impl IsTerminal, environment: &Environment) -> Self {
+    fn of(terminal: bool, environment: &Environment) -> Self {
         let unwanted = environment.get("NO_COLOR").is_some_and(|it| !it.is_empty())
             || environment.get("TERM").is_some_and(|it| it == "dumb");
         Self {
-            coloured: stream.is_terminal() && !unwanted,
+            coloured: terminal && !unwanted,
         }
     }
 
@@ -76,8 +76,8 @@ impl Console {
         Self {
             format,
             assume_yes,
-            output: Style::of(&io::stdout(), environment),
-            errors: Style::of(&io::stderr(), environment),
+            output: Style::of(io::stdout().is_terminal(), environment),
+            errors: Style::of(io::stderr().is_terminal(), environment),
         }
     }
 
@@ -148,7 +148,9 @@ impl Console {
         if self.assume_yes || (io::stdin().is_terminal() && io::stderr().is_terminal()) {
             return Ok(());
         }
-        let error = CliError::usage(format!("to {act} needs a confirmation, and there is no terminal to ask on"));
+        let error = CliError::usage(format!(
+            "to {act} needs a confirmation, and there is no terminal to ask on"
+        ));
         Err(error.hint("give --yes to go ahead without being asked"))
     }
 
@@ -169,7 +171,10 @@ fn ask(question: &str, from: &mut impl BufRead, to: &mut impl Write) -> Result<(
     asked.map_err(|error| CliError::new(Exit::Wrong, format!("can't ask: {error}")))?;
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
-        _ => Err(CliError::new(Exit::Wrong, "not confirmed: nothing was done")),
+        _ => Err(CliError::new(
+            Exit::Wrong,
+            "not confirmed: nothing was done",
+        )),
     }
 }
 
@@ -224,17 +229,11 @@ mod tests {
 
     #[test]
     fn colour_is_for_terminals_and_for_those_who_want_it() {
-        struct Screen(bool);
-        impl IsTerminal for Screen {
-            fn is_terminal(&self) -> bool {
-                self.0
-            }
-        }
         let environment = |pairs: &[(&str, &str)]| -> Environment {
             let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
             pairs.iter().map(own).collect()
         };
-        let style = |terminal, pairs: &[(&str, &str)]| Style::of(&Screen(terminal), &environment(pairs));
+        let style = |terminal, pairs: &[(&str, &str)]| Style::of(terminal, &environment(pairs));
         assert_eq!(style(true, &[]), Style::COLOURED);
         assert_eq!(style(true, &[("NO_COLOR", "")]), Style::COLOURED);
         assert_eq!(style(false, &[]), Style::PLAIN);
@@ -244,6 +243,9 @@ mod tests {
 
     #[test]
     fn nothing_from_elsewhere_steers_the_terminal() {
-        assert_eq!(plain("20 °C\x1b[2J\u{9b}1m\n"), "20 °C\\u{1b}[2J\\u{9b}1m\\n");
+        assert_eq!(
+            plain("20 °C\x1b[2J\u{9b}1m\n"),
+            "20 °C\\u{1b}[2J\\u{9b}1m\\n"
+        );
     }
 }

@@ -134,9 +134,9 @@ impl From<RegistrarError> for CliError {
     fn from(error: RegistrarError) -> Self {
         let cli = Self::caused(exit_of_registrar(&error), &error);
         match error {
-            RegistrarError::DeviceUnknown { .. } => {
-                cli.hint("leafgate device list shows those that there are; ids are exact, case included")
-            }
+            RegistrarError::DeviceUnknown { .. } => cli.hint(
+                "leafgate device list shows those that there are; ids are exact, case included",
+            ),
             _ => cli,
         }
     }
@@ -176,9 +176,9 @@ impl From<InitCaError> for CliError {
             InitCaError::Exists { .. }
             | InitCaError::NotEmpty { .. }
             | InitCaError::RootKeyExists { .. } => Exit::Conflict,
-            InitCaError::RootKeyInside { .. }
-            | InitCaError::RootKey(_)
-            | InitCaError::Write(_) => Exit::Usage,
+            InitCaError::RootKeyInside { .. } | InitCaError::RootKey(_) | InitCaError::Write(_) => {
+                Exit::Usage
+            }
             InitCaError::Root(_) | InitCaError::Intermediate(_) | InitCaError::Crl(_) => {
                 Exit::Wrong
             }
@@ -192,12 +192,13 @@ impl From<LogInError> for CliError {
         let exit = exit_of_log_in(&error);
         let cli = Self::caused(exit, &error);
         match error {
-            LogInError::Refused => {
-                Self::new(exit, "Authorization Violation: the reason is in leafgate's log")
-            }
-            LogInError::Handshake(_) => {
-                cli.hint("the server does not trust the issuer of this certificate, or it has expired")
-            }
+            LogInError::Refused => Self::new(
+                exit,
+                "Authorization Violation: the reason is in leafgate's log",
+            ),
+            LogInError::Handshake(_) => cli.hint(
+                "the server does not trust the issuer of this certificate, or it has expired",
+            ),
             LogInError::Unreachable(_) => cli,
         }
     }
@@ -278,7 +279,10 @@ mod tests {
             (RegistrarError::Change(illegal), Exit::Conflict),
             (RegistrarError::Csr(csr), Exit::Usage),
             (RegistrarError::Store(unavailable()), Exit::Unreachable),
-            (RegistrarError::Unconfirmed(unavailable()), Exit::Unreachable),
+            (
+                RegistrarError::Unconfirmed(unavailable()),
+                Exit::Unreachable,
+            ),
         ] {
             assert_eq!(CliError::from(error).exit(), exit);
         }

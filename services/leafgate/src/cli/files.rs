@@ -47,7 +47,10 @@ pub(crate) fn write_new_secret(path: &Path, secret: &str) -> Result<(), CliError
     written.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => CliError::new(
             Exit::Conflict,
-            format!("{} exists, and a secret is never overwritten", path.display()),
+            format!(
+                "{} exists, and a secret is never overwritten",
+                path.display()
+            ),
         )
         .hint("name another file, or remove this one if nothing needs it any more"),
         _ => CliError::file("write", path, &error),
@@ -104,7 +107,10 @@ mod tests {
         fs::write(&path, "old").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         replace_private(&path, "new").unwrap();
-        assert_eq!((mode(&path), fs::read_to_string(&path).unwrap()), (0o600, "new".to_owned()));
+        assert_eq!(
+            (mode(&path), fs::read_to_string(&path).unwrap()),
+            (0o600, "new".to_owned())
+        );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

@@ -53,7 +53,9 @@ pub(super) fn run(command: &Command, context: &Context) -> Result<Exit, CliError
         public_key,
         seed_file: out,
     };
-    context.console.show(&generated, |_| generated.public_key.clone())?;
+    context
+        .console
+        .show(&generated, |_| generated.public_key.clone())?;
     Ok(Exit::Done)
 }
 

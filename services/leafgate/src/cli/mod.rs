@@ -37,15 +37,14 @@ use crate::{demo, dev, environment};
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// How results are written: for people, or as JSON with the field names of the REST API.
+    /// How results are written: table or json.
     #[arg(
         long,
         global = true,
         value_name = "FORMAT",
         default_value = "table",
         hide_possible_values = true,
-        help_heading = "Global options",
-        help = "How results are written: table or json"
+        help_heading = "Global options"
     )]
     output: Format,
     /// Go ahead where a person would be asked.

@@ -103,7 +103,10 @@ mod tests {
 
     #[test]
     fn exact_times_are_rfc_3339_to_the_second() {
-        assert_eq!(exact(UnixMs::new(1_772_366_400_007)), "2026-03-01T12:00:00Z");
+        assert_eq!(
+            exact(UnixMs::new(1_772_366_400_007)),
+            "2026-03-01T12:00:00Z"
+        );
     }
 
     #[test]
@@ -112,7 +115,17 @@ mod tests {
         assert_eq!(parse_duration("5s"), Ok(Duration::from_secs(5)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(parse_duration("1h"), Ok(Duration::from_secs(3_600)));
-        for wrong in ["", "5", "s", "5 s", "-5s", "0s", "1.5s", "5d", "99999999999999999999s"] {
+        for wrong in [
+            "",
+            "5",
+            "s",
+            "5 s",
+            "-5s",
+            "0s",
+            "1.5s",
+            "5d",
+            "99999999999999999999s",
+        ] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
     }

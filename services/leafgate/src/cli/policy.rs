@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use leafgate_identity::DeviceId;
 use leafgate_policy::{
-    CaseResults, ConnectionFacts, ConnectionType, Constants, DeviceFacts, LoadPolicyError, LoadPolicyErrors,
-    PolicySet, PolicySource, PolicySummary, Proof, run_cases,
+    CaseResults, ConnectionFacts, ConnectionType, Constants, DeviceFacts, LoadPolicyError,
+    LoadPolicyErrors, PolicySet, PolicySource, PolicySummary, Proof, run_cases,
 };
 use serde::Serialize;
 
@@ -143,10 +143,17 @@ fn check(files: &[PathBuf], constants: &Constants, context: &Context) -> Result<
 }
 
 fn summary(policy: &PolicySummary, style: Style) -> String {
-    let PolicySummary { name, location, account, quarantine } = policy;
+    let PolicySummary {
+        name,
+        location,
+        account,
+        quarantine,
+    } = policy;
     let ok = style.paint(Colour::Good, "ok");
     let quarantine = if *quarantine { "with" } else { "without" };
-    format!("{ok}   policy \"{name}\" ({location}), account {account}, {quarantine} a quarantine grant")
+    format!(
+        "{ok}   policy \"{name}\" ({location}), account {account}, {quarantine} a quarantine grant"
+    )
 }
 
 fn explain(arguments: &ExplainArguments, context: &Context) -> Result<Exit, CliError> {
@@ -166,12 +173,18 @@ fn explain(arguments: &ExplainArguments, context: &Context) -> Result<Exit, CliE
         source: arguments.source,
     });
     let explanation = set.explain(&facts, connection.as_ref());
-    context.console.show(&explanation, |_| explanation.to_string())?;
+    context
+        .console
+        .show(&explanation, |_| explanation.to_string())?;
     Ok(Exit::Done)
 }
 
 fn test(files: &[PathBuf], constants: &Constants, context: &Context) -> Result<Exit, CliError> {
-    let default = if files.is_empty() { toml_files(CASES_FOLDER)? } else { Vec::new() };
+    let default = if files.is_empty() {
+        toml_files(CASES_FOLDER)?
+    } else {
+        Vec::new()
+    };
     let mut results = Vec::new();
     for path in or_default(files, &default) {
         let source = read_source(path)?;
@@ -182,7 +195,11 @@ fn test(files: &[PathBuf], constants: &Constants, context: &Context) -> Result<E
     let view = TestView { files: results };
     context.console.show(&view, |style| {
         let texts: Vec<String> = view.files.iter().map(ToString::to_string).collect();
-        paint_lines(&texts.join("\n\n"), &[("ok ", Colour::Good), ("FAIL ", Colour::Bad)], style)
+        paint_lines(
+            &texts.join("\n\n"),
+            &[("ok ", Colour::Good), ("FAIL ", Colour::Bad)],
+            style,
+        )
     })?;
     Ok(if passed { Exit::Done } else { Exit::Wrong })
 }
@@ -237,14 +254,25 @@ fn read_source(path: &Path) -> Result<PolicySource, CliError> {
 fn refused(errors: &LoadPolicyErrors) -> CliError {
     let mut all = errors.iter();
     match (all.next(), all.len()) {
-        (Some(LoadPolicyError { location, message, hint }), 0) => {
-            let place = location.iter().map(|at| format!("{at}: ")).collect::<String>();
+        (
+            Some(LoadPolicyError {
+                location,
+                message,
+                hint,
+            }),
+            0,
+        ) => {
+            let place = location
+                .iter()
+                .map(|at| format!("{at}: "))
+                .collect::<String>();
             let error = CliError::new(Exit::Wrong, format!("{place}{message}"));
             hint.iter().fold(error, CliError::hint)
         }
-        (_, others) => {
-            CliError::new(Exit::Wrong, format!("{}:\n{errors}", count(others + 1, "problem")))
-        }
+        (_, others) => CliError::new(
+            Exit::Wrong,
+            format!("{}:\n{errors}", count(others + 1, "problem")),
+        ),
     }
 }
 

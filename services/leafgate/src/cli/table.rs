@@ -111,7 +111,12 @@ mod tests {
         let mut table = Table::new(&["ID", "STATE", "SITE", "EXPIRES"]);
         let state = Cell::coloured("active", Some(Colour::Good));
         table.push(vec!["0001".into(), state, NONE.into(), "in 6 days".into()]);
-        table.push(vec!["pump-7".into(), "revoked".into(), NONE.into(), NONE.into()]);
+        table.push(vec![
+            "pump-7".into(),
+            "revoked".into(),
+            NONE.into(),
+            NONE.into(),
+        ]);
         table
     }
 

@@ -15,9 +15,6 @@ pub(super) struct Report<'a> {
     failed: usize,
 }
 
-/// How far the time stands to the right.
-const WIDTH: usize = 74;
-
 #[expect(
     clippy::print_stdout,
     reason = "what the demo is for: to be read on a terminal"
@@ -41,7 +38,7 @@ impl<'a> Report<'a> {
     /// Something that the story needs is there.
     pub(super) fn set_up(&mut self, what: &str) {
         let took = self.lap();
-        println!("  {what:<WIDTH$} {:>7.2} s", took.as_secs_f64());
+        println!("    {:>5.2} s  {what}", took.as_secs_f64());
     }
 
     /// A step came out, as it must or not.
@@ -53,18 +50,16 @@ impl<'a> Report<'a> {
         match outcome {
             Ok(seen) => {
                 self.proven += 1;
-                let line = if seen.is_empty() {
-                    what.to_owned()
-                } else {
-                    format!("{what}: {seen}")
-                };
-                println!("  ✓ {line:<width$} {:>7.2} s", took.as_secs_f64(), width = WIDTH - 2);
+                println!("  ✓ {:>5.2} s  {what}", took.as_secs_f64());
+                if !seen.is_empty() {
+                    println!("              {seen}");
+                }
             }
             Err(error) => {
                 self.failed += 1;
-                println!("  ✗ {what}");
-                println!("      expected as said; instead: {error:#}");
-                println!("      logs: {}", self.dir.join("logs").display());
+                println!("  ✗ {:>5.2} s  {what}", took.as_secs_f64());
+                println!("              expected as said; what came: {error:#}");
+                println!("              logs: {}", self.dir.join("logs").display());
             }
         }
     }

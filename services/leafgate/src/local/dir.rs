@@ -27,7 +27,7 @@ impl LocalDir {
         let root = fs::canonicalize(root).map_err(unusable)?;
         let dir = Self { root };
         if !dir.is_marked() {
-            if fs::read_dir(&dir.root).map_err(unusable)?.next().is_some() {
+            if holds_foreign_files(&dir.root).map_err(unusable)? {
                 return Err(OpenLocalDirError::Foreign { path: dir.root });
             }
             fs::write(dir.marker(), "made by leafgate\n").map_err(unusable)?;
@@ -65,9 +65,7 @@ impl LocalDir {
             source,
         };
         if root.exists() {
-            if !root.join(MARKER).is_file()
-                && fs::read_dir(root).map_err(unusable)?.next().is_some()
-            {
+            if !root.join(MARKER).is_file() && holds_foreign_files(root).map_err(unusable)? {
                 return Err(OpenLocalDirError::Foreign {
                     path: root.to_owned(),
                 });
@@ -124,6 +122,16 @@ impl LocalDir {
     pub fn endpoints(&self) -> PathBuf {
         self.root.join("endpoints.json")
     }
+}
+
+/// Whether anything is in the folder but other folders of leafgate, such as the demo's.
+fn holds_foreign_files(folder: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        if !entry?.path().join(MARKER).is_file() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Why a folder can't be used.
@@ -184,6 +192,13 @@ mod tests {
         LocalDir::create_empty(&own).unwrap();
         assert!(!dir.registry().exists());
         assert!(LocalDir::open(&own).is_ok());
+    }
+
+    #[test]
+    fn a_site_can_be_made_around_the_folder_of_the_demo() {
+        let scratch = tempfile::tempdir().unwrap();
+        LocalDir::create_empty(&scratch.path().join("site/demo")).unwrap();
+        LocalDir::create(&scratch.path().join("site")).unwrap();
     }
 
     #[test]

@@ -30,6 +30,9 @@ const REPLICAS_MAX: usize = 8;
 /// What the streams of a hub may take, in memory and in files.
 const STREAM_BYTES: u64 = 64 << 20;
 
+/// How long the links to the hub may take.
+const LINK_LIMIT: Duration = Duration::from_secs(10);
+
 /// How long a part may take to end in order before it is ended.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -368,7 +371,12 @@ impl<'a> Plan<'a> {
                 });
             }
             let file = config.render(&node)?.write_to(&self.dir.nats())?;
-            leaves.push(self.start_server(&name, &file).await?);
+            let mut leaf = self.start_server(&name, &file).await?;
+            for account in [&config.accounts.telemetry, &config.accounts.commands] {
+                let linked = format!("Leafnode connection created for account: {account}");
+                leaf.wait_for_log(&linked, LINK_LIMIT).await?;
+            }
+            leaves.push(leaf);
         }
         Ok(leaves)
     }

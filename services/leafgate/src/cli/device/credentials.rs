@@ -20,8 +20,14 @@ use crate::cli::moment::relative;
 use crate::cli::registry::RegistryArguments;
 use crate::local::{new_device, write_credentials};
 
+/// The registry knows the certificate as issued, and nobody has it.
+const LOST_CERTIFICATE: &str =
+    "a certificate was issued and is lost; ask for another once the file can be written";
+
+/// A device as always, with what was made for it.
 #[derive(Serialize)]
 struct CredentialsView<'a> {
+    #[serde(flatten)]
     device: DeviceView<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<Files<'a>>,
@@ -56,7 +62,10 @@ pub(super) async fn register(
                 format!("leafgate device issue {id} --out DIR, or device sign {id} --csr FILE")
             };
             let device_type = &record.device.device_type;
-            format!("{id} ({device_type}) is registered and {}\nNext: {next}", record.device.state)
+            format!(
+                "{id} ({device_type}) is registered and {}\nNext: {next}",
+                record.device.state
+            )
         })?;
         return Ok(Exit::Done);
     };
@@ -112,7 +121,8 @@ pub(super) async fn sign(
     let credentials = registrar.sign_csr(&id, &csr, &act).await?;
     let chain = &credentials.issued.chain_pem;
     if let Some(out) = out {
-        fs::write(out, chain).map_err(|error| not_written(&id, out, &error))?;
+        fs::write(out, chain)
+            .map_err(|error| CliError::file("write", out, &error).hint(LOST_CERTIFICATE))?;
     }
     let view = CredentialsView {
         device: DeviceView::of(&credentials.device),
@@ -150,7 +160,10 @@ impl DeviceFolder {
         match fs::read_to_string(&ca) {
             Ok(present) if present == root => {}
             Ok(_) => {
-                let error = format!("{} is there already and not the root of this registry", ca.display());
+                let error = format!(
+                    "{} is there already and not the root of this registry",
+                    ca.display()
+                );
                 return Err(CliError::new(Exit::Conflict, error)
                     .hint("name another folder, one for the devices of each registry"));
             }
@@ -174,12 +187,13 @@ impl DeviceFolder {
         done: &str,
     ) -> Result<Exit, CliError> {
         let stem = self.path.join(id.as_str());
-        let key = credentials.private_key_pem.as_ref().ok_or_else(|| {
-            CliError::new(Exit::Wrong, format!("no key was made for {id}"))
-        })?;
+        let key = credentials
+            .private_key_pem
+            .as_ref()
+            .ok_or_else(|| CliError::new(Exit::Wrong, format!("no key was made for {id}")))?;
         write_credentials(&stem, &credentials.issued.chain_pem, key).map_err(|error| {
             let error = CliError::from(error).exiting(Exit::Usage);
-            error.hint(lost_certificate(id))
+            error.hint(LOST_CERTIFICATE)
         })?;
         let files = Files {
             certificate: stem.with_extension("crt"),
@@ -190,13 +204,20 @@ impl DeviceFolder {
         let mut text = format!("{id} {done}");
         let certificate = format!("its certificate with the chain, expires {expires}");
         // The key's name is as long as the certificate's; `ca` may be longer or shorter than the id.
-        let width = files.certificate.as_os_str().len().max(self.ca.as_os_str().len());
+        let width = files
+            .certificate
+            .as_os_str()
+            .len()
+            .max(self.ca.as_os_str().len());
         for (path, what) in [
             (&files.certificate, certificate.as_str()),
             (&stem.with_extension("key"), "its key, for the device alone"),
             (&self.ca, "what it trusts"),
         ] {
-            text.push_str(&format!("\n  {:<width$}   {what}", path.display().to_string()));
+            text.push_str(&format!(
+                "\n  {:<width$}   {what}",
+                path.display().to_string()
+            ));
         }
         let view = CredentialsView {
             device: DeviceView::of(&credentials.device),
@@ -206,12 +227,4 @@ impl DeviceFolder {
         context.console.show(&view, |_| text)?;
         Ok(Exit::Done)
     }
-}
-
-fn not_written(id: &DeviceId, path: &Path, error: &io::Error) -> CliError {
-    CliError::file("write", path, error).hint(lost_certificate(id))
-}
-
-fn lost_certificate(id: &DeviceId) -> String {
-    format!("a certificate was issued and is lost; ask for another once the folder is writable: leafgate device issue {id}")
 }

@@ -143,7 +143,8 @@ pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
 
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliError> {
     let registry = &arguments.registry;
-    let change = |id, action| change::run(registry, context, id, action, RevocationReason::Unspecified);
+    let change =
+        |id, action| change::run(registry, context, id, action, RevocationReason::Unspecified);
     match &arguments.command {
         Command::Register(arguments) => credentials::register(registry, context, arguments).await,
         Command::List(arguments) => read::list(registry, context, arguments).await,

@@ -41,7 +41,9 @@ pub(super) async fn list(
     };
     context.console.show(&view, |style| {
         let sum = count(page.items.len(), "device");
-        let more = next.iter().map(|next| format!("; more follow: --after {next}"));
+        let more = next
+            .iter()
+            .map(|next| format!("; more follow: --after {next}"));
         let sum = format!("{sum}{}", more.collect::<String>());
         if page.items.is_empty() {
             return sum;
@@ -60,9 +62,9 @@ pub(super) async fn show(
     let id = id::parse(id)?;
     let store = registry.store().await?;
     let record = load(&*store, &id).await?;
-    context
-        .console
-        .show(&DeviceView::of(&record), |style| describe(&record, context, style))?;
+    context.console.show(&DeviceView::of(&record), |style| {
+        describe(&record, context, style)
+    })?;
     Ok(Exit::Done)
 }
 
@@ -91,22 +93,36 @@ fn describe(record: &DeviceRecord, context: &Context, style: Style) -> String {
     let mut lines = vec![format!("{}   {state}", device.id)];
     for (name, value) in [
         ("type", device.device_type.clone()),
-        ("site", device.site.clone().unwrap_or_else(|| "any".to_owned())),
+        (
+            "site",
+            device.site.clone().unwrap_or_else(|| "any".to_owned()),
+        ),
         ("attributes", attributes),
         ("trust domain", device.trust_domain.to_string()),
         (
             "registered",
-            format!("{}, generation {}", relative(device.registered_at_ms, now), device.generation),
+            format!(
+                "{}, generation {}",
+                relative(device.registered_at_ms, now),
+                device.generation
+            ),
         ),
         (
             "changed",
-            format!("{}, version {}", relative(device.updated_at_ms, now), device.version),
+            format!(
+                "{}, version {}",
+                relative(device.updated_at_ms, now),
+                device.version
+            ),
         ),
     ] {
         lines.push(format!("  {name:<14} {value}"));
     }
     if record.certificates.is_empty() {
-        lines.push(format!("  {:<14} none; leafgate device issue {} --out DIR", "certificates", device.id));
+        lines.push(format!(
+            "  {:<14} none; leafgate device issue {} --out DIR",
+            "certificates", device.id
+        ));
     } else {
         lines.push(String::new());
         lines.push(table_of_certificates(record, now).render(style));

@@ -62,7 +62,11 @@ impl<'a> DeviceView<'a> {
             version: device.version,
             registered_at: device.registered_at_ms,
             updated_at: device.updated_at_ms,
-            certificates: record.certificates.iter().map(CertificateView::of).collect(),
+            certificates: record
+                .certificates
+                .iter()
+                .map(CertificateView::of)
+                .collect(),
         }
     }
 }
@@ -139,7 +143,9 @@ pub(super) fn table_of_certificates(record: &DeviceRecord, now: UnixMs) -> Table
 
 fn status_cell(record: &DeviceRecord, certificate: &Certificate, now: UnixMs) -> Cell {
     let status = certificate.status;
-    let earlier = !record.current_certificates().any(|it| it.is(&certificate.id()));
+    let earlier = !record
+        .current_certificates()
+        .any(|it| it.is(&certificate.id()));
     let mut text = match status {
         CertificateStatus::Prepared => "prepared, never signed".to_owned(),
         CertificateStatus::Issued => "issued".to_owned(),
@@ -147,7 +153,10 @@ fn status_cell(record: &DeviceRecord, certificate: &Certificate, now: UnixMs) ->
             format!("superseded, ends {}", relative(at, now))
         }
         CertificateStatus::Superseded { at } => format!("superseded, ended {}", relative(at, now)),
-        CertificateStatus::Revoked { at, reason: RevocationReason::Unspecified } => {
+        CertificateStatus::Revoked {
+            at,
+            reason: RevocationReason::Unspecified,
+        } => {
             format!("revoked {}", relative(at, now))
         }
         CertificateStatus::Revoked { at, reason } => {
@@ -257,7 +266,10 @@ mod tests {
 ID     STATE    TYPE   CERTIFICATE        EXPIRES
 0002   active   pump   3f3f…3f (issued)   in 6 days
 0002   active   pump   none               –";
-        assert_eq!(table_of_devices(&records, NOW).render(Style::PLAIN), expected);
+        assert_eq!(
+            table_of_devices(&records, NOW).render(Style::PLAIN),
+            expected
+        );
     }
 
     #[test]

@@ -44,8 +44,12 @@ pub(in crate::cli) struct Arguments {
     /// Where sites link to the hub; may be repeated [default: --hub-leafnode-port of each hub node].
     #[arg(long = "hub-address", value_name = "HOST:PORT", help_heading = SERVERS)]
     hub_addresses: Vec<ServerAddress>,
+    /// A further site of the hub, by the public keys of its telemetry and its command link; may be
+    /// repeated.
+    #[arg(long = "further-site", value_name = "NAME=KEY,KEY", help_heading = SERVERS)]
+    pub(super) further_sites: Vec<SiteName>,
     /// Leave out the hub: the site works by itself.
-    #[arg(long, conflicts_with_all = ["hub_nodes", "hub_addresses"], help_heading = SERVERS)]
+    #[arg(long, conflicts_with_all = ["hub_nodes", "hub_addresses", "further_sites"], help_heading = SERVERS)]
     without_hub: bool,
     /// The address that servers listen on.
     #[arg(long, value_name = "HOST", default_value = "0.0.0.0", help_heading = SERVERS)]
@@ -62,7 +66,7 @@ pub(in crate::cli) struct Arguments {
     /// Where the servers of a cluster connect to each other, if there are several.
     #[arg(long, value_name = "PORT", default_value_t = 6222, help_heading = SERVERS)]
     pub(super) cluster_port: u16,
-    /// The site runs nats-servers before 2.15.1, for which the hub has to allow more.
+    /// Sites run nats-servers before 2.15.1, for which the hub has to allow more.
     #[arg(long, help_heading = SERVERS)]
     pub(super) servers_before_2_15_1: bool,
     /// Serve nats-server's monitoring on this port of the loopback address.
@@ -152,6 +156,32 @@ impl FromStr for NodeName {
     }
 }
 
+/// A site that is configured elsewhere, as the hub has to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SiteName {
+    pub(super) name: Name,
+    pub(super) telemetry: UserKey,
+    pub(super) commands: UserKey,
+}
+
+impl FromStr for SiteName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text
+            .split_once('=')
+            .and_then(|(name, keys)| Some((name, keys.split_once(',')?)));
+        let (name, (telemetry, commands)) =
+            parts.ok_or("write NAME=KEY,KEY: the telemetry link's key, then the command link's")?;
+        let key = |text| UserKey::parse(text).map_err(|error| error.to_string());
+        Ok(Self {
+            name: Name::parse(name).map_err(|error| error.to_string())?,
+            telemetry: key(telemetry)?,
+            commands: key(commands)?,
+        })
+    }
+}
+
 /// Paths that mean the same wherever the files are read: servers take relative ones from where
 /// they were started, replicas from where their configuration is.
 pub(super) struct AbsolutePaths {
@@ -168,7 +198,11 @@ pub(super) struct AbsolutePaths {
 
 impl Arguments {
     pub(super) fn hub_nodes(&self) -> &[NodeName] {
-        if self.without_hub { &[] } else { &self.hub_nodes }
+        if self.without_hub {
+            &[]
+        } else {
+            &self.hub_nodes
+        }
     }
 
     /// Where the site links to; nothing without a hub.
@@ -176,7 +210,8 @@ impl Arguments {
         if !self.hub_addresses.is_empty() {
             return self.hub_addresses.clone();
         }
-        let address = |node: &NodeName| ServerAddress::new(node.host.clone(), self.hub_leafnode_port);
+        let address =
+            |node: &NodeName| ServerAddress::new(node.host.clone(), self.hub_leafnode_port);
         self.hub_nodes().iter().map(address).collect()
     }
 
@@ -233,9 +268,15 @@ mod tests {
     #[test]
     fn a_node_is_reached_under_its_name_unless_a_host_is_given() {
         let node: NodeName = "leaf-1".parse().unwrap();
-        assert_eq!((node.name.as_str(), node.host.as_str()), ("leaf-1", "leaf-1"));
+        assert_eq!(
+            (node.name.as_str(), node.host.as_str()),
+            ("leaf-1", "leaf-1")
+        );
         let node: NodeName = "leaf-1=10.0.0.7".parse().unwrap();
-        assert_eq!((node.name.as_str(), node.host.as_str()), ("leaf-1", "10.0.0.7"));
+        assert_eq!(
+            (node.name.as_str(), node.host.as_str()),
+            ("leaf-1", "10.0.0.7")
+        );
         for wrong in ["", "=host", "leaf.1", "leaf-1=", "leaf-1=a b", "leaf_1"] {
             assert!(wrong.parse::<NodeName>().is_err(), "{wrong}");
         }

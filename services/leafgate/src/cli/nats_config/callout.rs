@@ -12,7 +12,11 @@ pub(super) fn render(arguments: &Arguments, paths: &AbsolutePaths, replica: &str
     let urls = arguments.leaf_nodes.iter().map(|node| {
         let host = node.host.as_str();
         let brackets = host.contains(':');
-        quote(&if brackets { format!("tls://[{host}]:{port}") } else { format!("tls://{host}:{port}") })
+        quote(&if brackets {
+            format!("tls://[{host}]:{port}")
+        } else {
+            format!("tls://{host}:{port}")
+        })
     });
     let urls: Vec<String> = urls.collect();
     let policies: Vec<String> = paths.policies.iter().map(|path| quote_path(path)).collect();
@@ -86,7 +90,14 @@ mod tests {
 
     #[test]
     fn quoted_texts_are_one_toml_value() {
-        for text in ["plain", "with \"quotes\"", "back\\slash", "line\nbreak", "'", "#"] {
+        for text in [
+            "plain",
+            "with \"quotes\"",
+            "back\\slash",
+            "line\nbreak",
+            "'",
+            "#",
+        ] {
             let file = format!("value = {}", quote(text));
             let table: toml::Table = toml::from_str(&file).unwrap();
             assert_eq!(table["value"].as_str(), Some(text));

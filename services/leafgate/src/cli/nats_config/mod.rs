@@ -20,6 +20,15 @@ use super::table::{Table, count};
 struct ConfigView {
     files: Vec<FileView>,
     keys_dir: PathBuf,
+    /// The site as the hub has to know it, if that is configured elsewhere.
+    site: SiteView,
+}
+
+#[derive(Serialize)]
+struct SiteView {
+    name: String,
+    telemetry_key: String,
+    command_key: String,
 }
 
 #[derive(Serialize)]
@@ -47,12 +56,24 @@ pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliE
         .collect();
     for replica in &secrets.replicas {
         let path = arguments.out.join(format!("{}.toml", replica.name));
-        replace_private(&path, &callout::render(arguments, &paths, replica.name.as_str()))?;
-        files.push(FileView { path, role: "callout" });
+        replace_private(
+            &path,
+            &callout::render(arguments, &paths, replica.name.as_str()),
+        )?;
+        files.push(FileView {
+            path,
+            role: "callout",
+        });
     }
+    let public_key = |key| Ok::<_, CliError>(servers::public(key)?.to_string());
     let view = ConfigView {
         files,
         keys_dir: paths.keys_dir,
+        site: SiteView {
+            name: arguments.site.to_string(),
+            telemetry_key: public_key(&secrets.telemetry_link)?,
+            command_key: public_key(&secrets.command_link)?,
+        },
     };
     context.console.show(&view, |style| {
         let mut table = Table::new(&["FILE", "FOR"]);
@@ -69,26 +90,47 @@ pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliE
             table.render(style),
             count(view.files.len(), "file"),
             view.keys_dir.display(),
-            next(arguments, &view.files),
+            next(arguments, &view),
         )
     })?;
     Ok(Exit::Done)
 }
 
-fn next(arguments: &Arguments, files: &[FileView]) -> String {
+fn next(arguments: &Arguments, view: &ConfigView) -> String {
     let first = |role| {
-        let file = files.iter().find(|file| file.role == role);
+        let file = view.files.iter().find(|file| file.role == role);
         file.map(|file| file.path.display().to_string())
     };
+    let certificates = arguments.certificate_of("NODE");
+    let client = &arguments.callout_cert_file;
     let mut lines = vec![format!(
-        "  put certificates where the files name them: {}, {}",
-        arguments.certificate_of("NODE").display(),
-        arguments.callout_cert_file.display(),
+        "put certificates where the files name them: {}, {}",
+        certificates.display(),
+        client.display()
     )];
-    lines.extend(first("hub").map(|file| format!("  nats-server -c {file}   on each node, its own file")));
-    lines.extend(first("leaf").map(|file| format!("  nats-server -c {file}")));
-    lines.extend(first("callout").map(|file| {
-        format!("  leafgate config check --config {file}\n  leafgate-callout --config {file}   and one more for each further replica")
-    }));
-    lines.join("\n")
+    if let Some(file) = first("hub") {
+        lines.push(format!(
+            "nats-server -c {file}   each node with its own file"
+        ));
+        let SiteView {
+            name,
+            telemetry_key,
+            command_key,
+        } = &view.site;
+        lines.push(format!(
+            "where the hub has further sites, it knows this one by --further-site {name}={telemetry_key},{command_key}"
+        ));
+    }
+    lines.extend(first("leaf").map(|file| format!("nats-server -c {file}")));
+    if let Some(file) = first("callout") {
+        lines.push(format!("leafgate config check --config {file}"));
+        lines.push(format!(
+            "leafgate-callout --config {file}   each replica with its own file"
+        ));
+    }
+    lines
+        .iter()
+        .map(|line| format!("  {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }

@@ -1,7 +1,7 @@
 use leafgate_nats_config::{
-    Accounts, CalloutMode, Certificate, Cluster, DeviceLimits, Host, HubConfig, HubSite, LeafConfig,
-    Listen, Name, NatsConfigFiles, Node, RenderNatsConfigError, RouteSecret, ServerAddress,
-    ServerLimits, Uplink,
+    Accounts, CalloutMode, Certificate, Cluster, DeviceLimits, Host, HubConfig, HubSite,
+    LeafConfig, Listen, Name, NatsConfigFiles, Node, RenderNatsConfigError, RouteSecret,
+    ServerAddress, ServerLimits, Uplink,
 };
 use leafgate_nats_jwt::UserKey;
 
@@ -15,7 +15,11 @@ pub(super) fn render(
     paths: &AbsolutePaths,
     secrets: &Secrets,
 ) -> Result<NatsConfigFiles, CliError> {
-    let plan = Plan { arguments, paths, secrets };
+    let plan = Plan {
+        arguments,
+        paths,
+        secrets,
+    };
     let hub = plan.hub()?;
     let hub_nodes = plan.hub_nodes()?;
     let leaf = plan.leaf()?;
@@ -32,18 +36,30 @@ struct Plan<'a> {
 
 impl Plan<'_> {
     fn hub(&self) -> Result<HubConfig, CliError> {
-        let Self { arguments, paths, secrets } = self;
+        let Self {
+            arguments,
+            paths,
+            secrets,
+        } = self;
+        let servers_before_2_15_1 = arguments.servers_before_2_15_1;
+        let own = [HubSite {
+            name: arguments.site.clone(),
+            telemetry: public(&secrets.telemetry_link)?,
+            commands: public(&secrets.command_link)?,
+            servers_before_2_15_1,
+        }];
+        let further = arguments.further_sites.iter().map(|site| HubSite {
+            name: site.name.clone(),
+            telemetry: site.telemetry,
+            commands: site.commands,
+            servers_before_2_15_1,
+        });
         Ok(HubConfig {
             prefix: arguments.subject_prefix.clone(),
             accounts: Accounts::default(),
             limits: self.limits(),
             servers_ca_file: paths.servers_ca_file.clone(),
-            sites: vec![HubSite {
-                name: arguments.site.clone(),
-                telemetry: public(&secrets.telemetry_link)?,
-                commands: public(&secrets.command_link)?,
-                servers_before_2_15_1: arguments.servers_before_2_15_1,
-            }],
+            sites: own.into_iter().chain(further).collect(),
             telemetry_applications: vec![secrets.telemetry_application],
             command_applications: vec![secrets.command_application],
             stream_manager: None,
@@ -52,7 +68,11 @@ impl Plan<'_> {
     }
 
     fn leaf(&self) -> Result<LeafConfig, CliError> {
-        let Self { arguments, paths, secrets } = self;
+        let Self {
+            arguments,
+            paths,
+            secrets,
+        } = self;
         let hub = arguments.hub_addresses();
         Ok(LeafConfig {
             site: arguments.site.clone(),
@@ -154,7 +174,7 @@ fn host(text: &str) -> Result<Host, CliError> {
     Host::parse(text).map_err(|error| CliError::caused(Exit::Usage, &error))
 }
 
-fn public(key: &leafgate_nats_jwt::SigningKey) -> Result<UserKey, CliError> {
+pub(super) fn public(key: &leafgate_nats_jwt::SigningKey) -> Result<UserKey, CliError> {
     UserKey::try_from(*key.public()).map_err(|error| CliError::caused(Exit::Usage, &error))
 }
 

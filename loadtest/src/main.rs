@@ -1,0 +1,8 @@
+//! `leafgate-loadtest`.
+
+use std::process::ExitCode;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    leafgate_loadtest::main().await
+}

@@ -1,0 +1,143 @@
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::report::{Figures, Report, Row};
+
+/// What the table in the document begins with. A document without it gets one at its end.
+const HEADER: &str = "| date | load | xkey | CPU µs per decision | peer | ratio | decisions/s | peer | p50 ms | p99 ms | RSS MiB | machine | nats-server | devices |";
+const RULE: &str = "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---|---|---:|";
+
+/// Adds a row for each measurement to the table in a Markdown document, which is made if it does
+/// not exist.
+pub(crate) fn record(report: &Report, path: &Path) -> Result<()> {
+    let document = match fs::read_to_string(path) {
+        Ok(document) => document,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => {
+            return Err(error).with_context(|| format!("can't read {}", path.display()));
+        }
+    };
+    fs::write(path, with_rows(&document, report))
+        .with_context(|| format!("can't write {}", path.display()))
+}
+
+fn with_rows(document: &str, report: &Report) -> String {
+    let mut lines: Vec<String> = document.lines().map(str::to_owned).collect();
+    let header = lines.iter().position(|line| line == HEADER);
+    let header = header.unwrap_or_else(|| {
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        lines.extend([HEADER.to_owned(), RULE.to_owned()]);
+        lines.len() - 2
+    });
+    let end = lines[header..]
+        .iter()
+        .position(|line| !line.starts_with('|'))
+        .map_or(lines.len(), |length| header + length);
+    let rows = report.rows.iter().map(|row| line(report, row));
+    lines.splice(end..end, rows);
+    lines.join("\n") + "\n"
+}
+
+fn line(report: &Report, row: &Row) -> String {
+    let at = report.at.to_string();
+    let cell = |figures: Option<Figures>, figure: fn(&Figures) -> f64, digits: usize| {
+        figures.map_or_else(String::new, |figures| {
+            format!("{:.digits$}", figure(&figures))
+        })
+    };
+    let (leafgate, peer) = (row.leafgate, row.peer);
+    let cells = [
+        at.split_once('T')
+            .map_or(at.as_str(), |(date, _)| date)
+            .to_owned(),
+        row.load.clone(),
+        if row.xkey { "yes" } else { "no" }.to_owned(),
+        cell(leafgate, |it| it.cpu_us_per_decision, 1),
+        cell(peer, |it| it.cpu_us_per_decision, 1),
+        row.ratio()
+            .map_or_else(String::new, |ratio| format!("{ratio:.3}")),
+        cell(leafgate, |it| it.decisions_per_s, 0),
+        cell(peer, |it| it.decisions_per_s, 0),
+        cell(leafgate, |it| it.p50_ms, 2),
+        cell(leafgate, |it| it.p99_ms, 2),
+        cell(leafgate, |it| it.rss_mib, 1),
+        report.machine.to_string(),
+        report.nats_server.clone(),
+        report.devices.to_string(),
+    ];
+    format!("| {} |", cells.join(" | "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Machine;
+    use leafgate_identity::UnixMs;
+
+    fn report() -> Report {
+        let figures = Figures {
+            cpu_us_per_decision: 49.96,
+            decisions_per_s: 8_000.0,
+            p50_ms: 7.5,
+            p99_ms: 12.0,
+            rss_mib: 31.0,
+        };
+        Report {
+            at: UnixMs::from_secs(1_795_000_000),
+            nats_server: "2.15.1".into(),
+            devices: 100_000,
+            connecting: 2_000,
+            machine: Machine {
+                cores: 2,
+                processor: "some processor".into(),
+            },
+            rows: vec![Row {
+                load: "64 in flight".into(),
+                xkey: false,
+                runs: 3,
+                requests: 20_000,
+                leafgate: Some(figures),
+                peer: Some(Figures {
+                    cpu_us_per_decision: 200.0,
+                    ..figures
+                }),
+            }],
+        }
+    }
+
+    const ROW: &str = "| 2026-11-18 | 64 in flight | no | 50.0 | 200.0 | 0.250 | 8000 | 8000 | 7.50 | 12.00 | 31.0 | 2 cores, some processor | 2.15.1 | 100000 |";
+
+    #[test]
+    fn rows_go_to_the_end_of_the_table_and_nothing_else_changes() {
+        let before = format!("# Performance\n\n{HEADER}\n{RULE}\n| old |\n\nHow it is measured.\n");
+        let after = with_rows(&before, &report());
+        let expected =
+            format!("# Performance\n\n{HEADER}\n{RULE}\n| old |\n{ROW}\n\nHow it is measured.\n");
+        assert_eq!(after, expected);
+    }
+
+    #[test]
+    fn a_document_without_the_table_gets_one() {
+        let table = format!("{HEADER}\n{RULE}\n{ROW}\n");
+        assert_eq!(with_rows("", &report()), table);
+        assert_eq!(
+            with_rows("# Performance\n", &report()),
+            format!("# Performance\n\n{table}")
+        );
+    }
+
+    #[test]
+    fn every_row_has_as_many_cells_as_the_header() {
+        let columns = |line: &str| line.matches('|').count();
+        assert_eq!(columns(HEADER), columns(RULE));
+        assert_eq!(
+            columns(HEADER),
+            columns(&line(&report(), &report().rows[0]))
+        );
+    }
+}

@@ -1,0 +1,111 @@
+use std::fs;
+
+use crate::support::{Desk, Done};
+
+#[test]
+fn credentials_are_private_and_belong_together() {
+    let desk = Desk::with_registry();
+    let said = desk.ok("device register 0001 --out devices");
+    let json = desk.ok("device issue 0001 --out devices --output json");
+    for output in [&said, &json] {
+        assert!(!output.contains("PRIVATE KEY"), "{output}");
+    }
+    assert_eq!(desk.mode("devices/0001.key"), 0o600);
+    let of_key = desk.openssl("pkey -in devices/0001.key -pubout");
+    let of_certificate = desk.openssl("x509 -in devices/0001.crt -noout -pubkey");
+    assert_eq!(of_key, of_certificate);
+    desk.openssl(
+        "verify -x509_strict -CAfile devices/ca.crt -untrusted devices/0001.crt devices/0001.crt",
+    );
+    let statuses = desk.json("device show 0001")["certificates"].clone();
+    assert_eq!(
+        (&statuses[0]["status"], &statuses[1]["status"]),
+        (&"issued".into(), &"superseded".into())
+    );
+    let files: Vec<_> = fs::read_dir(desk.path("devices")).unwrap().collect();
+    assert_eq!(files.len(), 3, "{files:?}");
+}
+
+#[test]
+fn the_ca_of_another_registry_is_not_overwritten() {
+    let desk = Desk::with_registry();
+    fs::create_dir(desk.path("devices")).unwrap();
+    desk.write("devices/ca.crt", "of somebody else");
+    let said = desk.fails("device register 0001 --out devices", 4);
+    assert!(
+        said.contains("devices/ca.crt is there already and not the root of this registry"),
+        "{said}"
+    );
+    assert_eq!(desk.read("devices/ca.crt"), "of somebody else");
+    desk.fails("device show 0001", 3);
+}
+
+#[test]
+fn a_request_is_signed_for_its_key_alone() {
+    let desk = Desk::with_registry();
+    desk.ok("device register 0001");
+    desk.openssl("req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout own.key -out own.csr -subj /CN=device-0002.device.synadia.local");
+
+    desk.ok("device sign 0001 --csr own.csr --out own.crt");
+    let subject = desk.openssl("x509 -in own.crt -noout -subject");
+    assert_eq!(
+        subject.trim(),
+        "subject=CN = device-0001.device.synadia.local"
+    );
+    assert_eq!(
+        desk.openssl("x509 -in own.crt -noout -pubkey"),
+        desk.openssl("pkey -in own.key -pubout")
+    );
+    assert_eq!(desk.read("own.crt").matches("BEGIN CERTIFICATE").count(), 2);
+
+    let printed = desk.ok("device sign 0001 --csr own.csr");
+    assert_eq!(printed.matches("-----BEGIN CERTIFICATE-----\n").count(), 2);
+    assert!(
+        printed.starts_with("-----BEGIN") && printed.ends_with("-----\n"),
+        "{printed}"
+    );
+    let json = desk.json("device sign 0001 --csr own.csr");
+    assert!(
+        json["certificate_pem"]
+            .as_str()
+            .unwrap()
+            .starts_with("-----BEGIN CERTIFICATE-----")
+    );
+    assert_eq!(json["certificates"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_request_can_come_from_standard_input() {
+    let desk = Desk::with_registry();
+    desk.ok("device register 0001");
+    desk.openssl("req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout own.key -out own.csr -subj /CN=x");
+    let mut command = desk.command(["device", "sign", "0001", "--csr", "-"]);
+    command.stdin(fs::File::open(desk.path("own.csr")).unwrap());
+    let done: Done = command.output().unwrap().into();
+    assert_eq!(done.exit, 0, "{done:#?}");
+    assert!(done.stdout.starts_with("-----BEGIN CERTIFICATE-----"));
+}
+
+#[test]
+fn what_is_no_request_is_refused_before_anything_is_done() {
+    let desk = Desk::with_registry();
+    desk.ok("device register 0001 --out devices");
+    for (file, words) in [
+        (
+            "devices/0001.key",
+            "this is a private key, which must stay where it is used",
+        ),
+        (
+            "devices/ca.crt",
+            "a PEM block \"CERTIFICATE\" found where a CERTIFICATE REQUEST is expected",
+        ),
+        (
+            "devices/none.csr",
+            "can't read devices/none.csr: No such file",
+        ),
+    ] {
+        let said = desk.fails(&format!("device sign 0001 --csr {file}"), 2);
+        assert!(said.contains(words), "{said}");
+    }
+    assert_eq!(desk.json("device show 0001")["version"], 3);
+}

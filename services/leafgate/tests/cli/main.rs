@@ -1,0 +1,13 @@
+//! The `leafgate` command line, run as people run it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod audit;
+mod connect;
+mod credentials;
+mod deployment;
+mod device;
+mod help;
+mod keys;
+mod policy;
+mod support;

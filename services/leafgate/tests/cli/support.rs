@@ -1,0 +1,147 @@
+//! The real program in a folder of its own.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use leafgate::local::{LocalDir, open_registrar};
+use leafgate_registry::{Act, Actor};
+use leafgate_runtime::{Clock, SystemClock};
+use serde_json::Value;
+
+/// A scratch folder with the program.
+pub(crate) struct Desk {
+    folder: tempfile::TempDir,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) exit: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Desk {
+    /// An empty folder.
+    pub(crate) fn empty() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// A folder with a registry in `.leafgate`, as `leafgate dev` leaves it.
+    pub(crate) fn with_registry() -> Self {
+        let desk = Self::empty();
+        let dir = LocalDir::create(&desk.path(".leafgate")).unwrap();
+        let act = Act {
+            actor: Actor::parse("test").unwrap(),
+            at: SystemClock::start().now(),
+        };
+        let opened = runtime().block_on(async { open_registrar(&dir, &act).await.map(drop) });
+        opened.unwrap();
+        desk
+    }
+
+    pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub(crate) fn read(&self, name: impl AsRef<Path>) -> String {
+        let path = self.path(name);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// The permission bits of a file.
+    pub(crate) fn mode(&self, name: impl AsRef<Path>) -> u32 {
+        let metadata = fs::metadata(self.path(name)).unwrap();
+        metadata.permissions().mode() & 0o777
+    }
+
+    /// `leafgate` with these arguments, without a terminal.
+    pub(crate) fn command<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leafgate"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("USER", "tester")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `leafgate` with the words of a line.
+    pub(crate) fn run(&self, line: &str) -> Done {
+        self.run_with(line.split_whitespace())
+    }
+
+    pub(crate) fn run_with<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Done {
+        self.command(arguments).output().unwrap().into()
+    }
+
+    /// What a command that must succeed prints.
+    pub(crate) fn ok(&self, line: &str) -> String {
+        let done = self.run(line);
+        assert_eq!(done.exit, 0, "leafgate {line}: {done:#?}");
+        done.stdout
+    }
+
+    /// What a command that must succeed prints as JSON.
+    pub(crate) fn json(&self, line: &str) -> Value {
+        serde_json::from_str(&self.ok(&format!("{line} --output json"))).unwrap()
+    }
+
+    /// What a command says that must end with this status and print nothing.
+    pub(crate) fn fails(&self, line: &str, exit: i32) -> String {
+        let done = self.run(line);
+        assert_eq!(
+            (done.exit, done.stdout.as_str()),
+            (exit, ""),
+            "leafgate {line}: {done:#?}"
+        );
+        done.stderr
+    }
+
+    /// Runs `openssl` with the words of a line, which must succeed.
+    pub(crate) fn openssl(&self, line: &str) -> String {
+        let mut command = Command::new("openssl");
+        command
+            .args(line.split_whitespace())
+            .current_dir(self.folder.path());
+        let done: Done = command.output().unwrap().into();
+        assert_eq!(done.exit, 0, "openssl {line}: {done:#?}");
+        done.stdout
+    }
+}
+
+impl From<Output> for Done {
+    fn from(output: Output) -> Self {
+        Self {
+            exit: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// The folder of the whole project.
+pub(crate) fn project() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().nth(2).unwrap().to_owned()
+}
+
+/// A runtime for what the library does asynchronously.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Runtime::new().unwrap()
+}

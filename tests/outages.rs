@@ -1,0 +1,156 @@
+//! What a replica still does while the registry or NATS is away, and that it comes back by itself.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use leafgate::local::LogInError;
+use leafgate_identity::DeviceId;
+use leafgate_registry::RevocationReason;
+
+use crate::support::devices::{confirm, connects};
+use crate::support::in_process::{InProcess, free_address};
+use crate::support::{PATIENCE, TestSite, act, eventually, options};
+
+/// How long known devices are let in from memory, here.
+const SERVE_STALE: Duration = Duration::from_secs(5);
+
+async fn revoke(site: &TestSite, id: &str) {
+    let id = DeviceId::parse(id).unwrap();
+    site.registrar.revoke(&id, RevocationReason::KeyCompromise, &act()).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_the_registry_known_devices_get_in_for_a_limited_time_and_others_do_not() {
+    let mut options = options();
+    options.replicas = 0;
+    let site = TestSite::start(&options).await;
+    let callout = InProcess::start_with(&site, 0, |config| {
+        config.limits.serve_stale_secs = SERVE_STALE.as_secs();
+    })
+    .await;
+    for id in ["known", "unseen", "revoked", "unseen-revoked"] {
+        site.register(id).await;
+    }
+    let mut before = site.log_in("known").await.unwrap();
+    let mut revoked = site.log_in("revoked").await.unwrap();
+    let mut unseen_revoked = site.log_in("unseen-revoked").await.unwrap();
+    revoke(&site, "revoked").await;
+    revoke(&site, "unseen-revoked").await;
+    revoked.ended(PATIENCE).await.unwrap();
+    unseen_revoked.ended(PATIENCE).await.unwrap();
+    drop(unseen_revoked);
+    assert!(matches!(site.log_in("revoked").await, Err(LogInError::Refused)));
+    callout.applied(&site).await;
+
+    callout.store.set_reachable(false);
+    let report = callout.answers("/readyz", "registry").await;
+    assert!(report.starts_with("HTTP/1.0 200"), "{report}");
+    let failing_since = Instant::now();
+    let mut stale = site.log_in("known").await.unwrap();
+    callout.decided("source=stale").await;
+    for (id, reason) in [
+        ("unseen", "registry-unavailable"),
+        ("revoked", "device-revoked"),
+    ] {
+        assert!(matches!(site.log_in(id).await, Err(LogInError::Refused)), "{id}");
+        callout.decided(&format!("decision denied reason={reason} device={id}")).await;
+    }
+    assert!(matches!(site.log_in("unseen-revoked").await, Err(LogInError::Refused)));
+
+    // The session from memory ends within the limit, which began before the outage was noticed.
+    stale.ended(SERVE_STALE.saturating_sub(failing_since.elapsed())).await.unwrap();
+    confirm(&mut before).await;
+    assert_eq!(connects(&before), 1);
+    callout.answers("/readyz", "HTTP/1.0 503").await;
+
+    callout.store.set_reachable(true);
+    callout.answers("/readyz", "HTTP/1.0 200").await;
+    site.log_in("known").await.unwrap();
+    site.log_in("unseen").await.unwrap();
+    for id in ["revoked", "unseen-revoked"] {
+        assert!(matches!(site.log_in(id).await, Err(LogInError::Refused)), "{id}");
+    }
+    let report = callout.answers("/readyz", "HTTP/1.0 200").await;
+    assert!(!report.contains("registry"), "{report}");
+}
+
+#[tokio::test]
+async fn a_revocation_during_the_outage_counts_from_its_end() {
+    let mut options = options();
+    options.replicas = 0;
+    let site = TestSite::start(&options).await;
+    let callout = InProcess::start(&site, 0).await;
+    site.register("0001").await;
+    let mut device = site.log_in("0001").await.unwrap();
+    callout.store.set_reachable(false);
+    callout.answers("/readyz", "registry").await;
+    revoke(&site, "0001").await;
+    confirm(&mut device).await;
+    callout.store.set_reachable(true);
+    device.ended(PATIENCE).await.unwrap();
+    assert!(matches!(site.log_in("0001").await, Err(LogInError::Refused)));
+}
+
+#[tokio::test]
+async fn liveness_depends_on_neither_nats_nor_the_registry() {
+    let mut site = TestSite::start(&options()).await;
+    site.register("0001").await;
+    site.log_in("0001").await.unwrap();
+    let registry = site.site.dir().registry();
+    fs::rename(&registry, registry.with_extension("away")).unwrap();
+    answers(&mut site, "/readyz", "registry").await;
+    is_alive(&mut site).await;
+    let ready = answers(&mut site, "/readyz", "HTTP/1.0 200").await;
+    assert!(ready.contains("registry"), "{ready}");
+    site.log_in("0001").await.unwrap();
+
+    site.site.leaves()[0].kill9().await.unwrap();
+    answers(&mut site, "/readyz", "HTTP/1.0 503").await;
+    is_alive(&mut site).await;
+}
+
+async fn answers(site: &mut TestSite, path: &str, words: &str) -> String {
+    eventually(&format!("{words:?} from {path}"), async || {
+        let answer = site.site.callouts()[0].get(path).await.unwrap();
+        answer.contains(words).then_some(answer)
+    })
+    .await
+}
+
+async fn is_alive(site: &mut TestSite) {
+    for path in ["/health", "/livez"] {
+        let answer = site.site.callouts()[0].get(path).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.0 200"), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_leaf_server_that_restarts_is_a_new_one_to_verify() {
+    let mut options = options();
+    options.device_port = free_address().port();
+    let mut site = TestSite::start(&options).await;
+    site.register("0001").await;
+    let mark = site.mark();
+    let mut before = site.log_in("0001").await.unwrap();
+    let verified = "server verified server=leaf-1 server_id=";
+    let first = site.logged(mark, verified).await;
+
+    site.site.leaves()[0].kill9().await.unwrap();
+    before.ended(PATIENCE).await.unwrap();
+    drop(before);
+    answers(&mut site, "/readyz", "HTTP/1.0 503").await;
+    let mark = site.mark();
+    site.site.restart_leaf(0).await.unwrap();
+    let mut device = eventually("the first log-in after the restart", async || {
+        site.log_in("0001").await.ok()
+    })
+    .await;
+    confirm(&mut device).await;
+    let second = site.logged(mark, verified).await;
+    let id = |line: &str| line.split_once("server_id=").unwrap().1.to_owned();
+    assert_ne!(id(&first), id(&second));
+    answers(&mut site, "/readyz", "HTTP/1.0 200").await;
+    revoke(&site, "0001").await;
+    device.ended(PATIENCE).await.unwrap();
+    assert!(matches!(site.log_in("0001").await, Err(LogInError::Refused)));
+}

@@ -1,0 +1,270 @@
+//! Revocation against log-ins, at every step of a decision: whatever comes first, a device that was
+//! locked out has no session any more a second later.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use leafgate::local::LogInError;
+use leafgate_identity::{DeviceId, SerialNumber, UnixMs};
+use leafgate_registry::RevocationReason;
+use leafgate_testkit::delaying_store::{Moment, Step};
+
+use crate::support::in_process::InProcess;
+use crate::support::observer::{History, Observer, Span};
+use crate::support::{PATIENCE, TestSite, act, eventually, options};
+
+/// Races, and how many of them at once.
+const ROUNDS: usize = 500;
+const PARALLEL: usize = 50;
+
+/// When no session may live any more, from the acknowledgement of what ends it.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// The longest delay at either side of each step of a replica's store.
+const LONGEST_DELAY: Duration = Duration::from_millis(40);
+
+/// Acts come this long after the log-in began, at most: enough for the slowest decision.
+const LATEST_ACT_MS: u64 = 300;
+
+/// Replicas whose stores delay them, each in its own order.
+struct Stage {
+    site: TestSite,
+    replicas: Vec<InProcess>,
+    observer: Observer,
+    history: History,
+}
+
+impl Stage {
+    async fn set(replicas: usize) -> Self {
+        let mut options = options();
+        options.replicas = 0;
+        let site = TestSite::start(&options).await;
+        let mut running = Vec::new();
+        for ordinal in 0..replicas {
+            running.push(InProcess::start(&site, ordinal).await);
+        }
+        let observer = Observer::connect(&site).await;
+        Self {
+            history: observer.follow().await,
+            observer,
+            replicas: running,
+            site,
+        }
+    }
+
+    async fn race(&self, rounds: usize) {
+        for (seed, replica) in self.replicas.iter().enumerate() {
+            replica.store.delay_at_random(seed as u64, LONGEST_DELAY);
+        }
+        let races = stream::iter(0..rounds).map(|number| self.round(number));
+        let races: Vec<Race> = races.buffer_unordered(PARALLEL).collect().await;
+        assert_eq!(self.observer.sessions(None).await, []);
+        let mut tally = Tally::default();
+        for race in &races {
+            tally.judge(race, self.history.of(&race.device));
+        }
+        tally.is_varied();
+    }
+
+    /// The device goes on trying until it is locked out, and a little longer.
+    async fn round(&self, number: usize) -> Race {
+        let device = format!("race-{number:04}");
+        let certificate = self.site.register(&device).await;
+        if number.is_multiple_of(2) {
+            // Known to a replica's memory, so that the next decision needs no look-up there.
+            drop(self.site.log_in(&device).await.unwrap());
+        }
+        let began = now();
+        let is_out = AtomicBool::new(false);
+        let act = async {
+            let delay = (number as u64).wrapping_mul(7_919) % LATEST_ACT_MS;
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+            self.lock_out(&device, number, certificate).await;
+            is_out.store(true, Ordering::SeqCst);
+            now()
+        };
+        let tries = async {
+            let mut left = 2;
+            while left > 0 {
+                left -= u32::from(is_out.load(Ordering::SeqCst));
+                if let Ok(mut session) = self.site.log_in(&device).await {
+                    // Its client connects again by itself, once.
+                    let _ = session.ended(LIMIT * 2).await;
+                    let _ = session.ended(LIMIT / 4).await;
+                }
+            }
+        };
+        let (out, ()) = tokio::join!(act, tries);
+        Race { device, began, out }
+    }
+
+    async fn lock_out(&self, device: &str, number: usize, certificate: SerialNumber) {
+        let id = DeviceId::parse(device).unwrap();
+        let (registrar, act) = (&self.site.registrar, act());
+        let reason = RevocationReason::KeyCompromise;
+        let done = match number % 5 {
+            0 | 1 => registrar.revoke(&id, reason, &act).await.map(drop),
+            2 => registrar.disable(&id, &act).await.map(drop),
+            3 => registrar.delete(&id, &act).await.map(drop),
+            _ => registrar.revoke_certificate(certificate, None, reason, &act).await.map(drop),
+        };
+        done.unwrap();
+    }
+}
+
+/// A race that is over.
+struct Race {
+    device: String,
+    began: UnixMs,
+    /// When what locks the device out was acknowledged.
+    out: UnixMs,
+}
+
+/// How races came out.
+#[derive(Debug, Default)]
+struct Tally {
+    never_in: usize,
+    in_before: usize,
+    in_after: usize,
+    longest: Duration,
+}
+
+impl Tally {
+    fn judge(&mut self, race: &Race, sessions: Vec<Span>) {
+        let raced = sessions.iter().filter_map(|session| session.began);
+        let raced: Vec<UnixMs> = raced.filter(|began| *began >= race.began).collect();
+        self.never_in += usize::from(raced.is_empty());
+        self.in_before += usize::from(raced.iter().any(|began| *began <= race.out));
+        self.in_after += usize::from(raced.iter().any(|began| *began > race.out));
+        for session in &sessions {
+            let ended = session.ended.unwrap_or_else(|| panic!("no end seen: {session:?}"));
+            self.longest = self.longest.max(ended.since(race.out));
+            assert!(
+                ended.since(race.out) <= LIMIT,
+                "out at {}, and yet {session:?}",
+                race.out
+            );
+        }
+    }
+
+    /// Races that always come out the same way would prove little.
+    fn is_varied(&self) {
+        println!("{self:?}");
+        for (count, what) in [
+            (self.never_in, "was refused at once"),
+            (self.in_before, "was in before and was ended"),
+            (self.in_after, "came in after and was ended"),
+        ] {
+            assert!(count > 0, "no device {what}: {self:?}");
+        }
+    }
+}
+
+fn now() -> UnixMs {
+    act().at
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_session_outlives_its_device_by_a_second_on_one_replica() {
+    Stage::set(1).await.race(ROUNDS / 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_session_outlives_its_device_by_a_second_on_two_replicas() {
+    Stage::set(2).await.race(ROUNDS).await;
+}
+
+async fn revoke(site: &TestSite, device: &str) {
+    let id = DeviceId::parse(device).unwrap();
+    site.registrar.revoke(&id, RevocationReason::KeyCompromise, &act()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_decision_that_a_revocation_overtakes_is_made_again() {
+    let Stage { site, replicas, observer, .. } = Stage::set(1).await;
+    let replica = &replicas[0];
+    for (device, moment) in [("before", Moment::Before), ("after", Moment::After)] {
+        site.register(device).await;
+        replica.applied(&site).await;
+        let mut hold = replica.store.hold(Step::Load, moment);
+        let door = site.door();
+        let log_in = tokio::spawn(async move { door.log_in(device).await });
+        hold.reached().await;
+        revoke(&site, device).await;
+        replica.applied(&site).await;
+        drop(hold);
+        // Its connection may have been ended before it was answered.
+        let now=Instant::now(); eprintln!("{:?} {:?}", log_in.await.unwrap().unwrap_err(), now.elapsed());
+        replica.decided(&format!("decision denied reason=device-revoked device={device}")).await;
+        assert_eq!(replica.decisions(&format!("decision allowed device={device}")), 0);
+    }
+    assert_eq!(observer.sessions(None).await, []);
+}
+
+#[tokio::test]
+async fn a_replica_that_hears_late_ends_what_it_granted_meanwhile() {
+    let Stage { site, replicas, .. } = Stage::set(1).await;
+    let replica = &replicas[0];
+    let mut fastest = LIMIT;
+    for (number, step, moment) in [
+        (0, Step::Wake, Moment::Before),
+        (1, Step::Wake, Moment::After),
+        (2, Step::Position, Moment::Before),
+        (3, Step::Position, Moment::After),
+        (4, Step::Events, Moment::Before),
+        (5, Step::Events, Moment::After),
+    ] {
+        let device = format!("late-{number}");
+        site.register(&device).await;
+        replica.applied(&site).await;
+        drop(site.log_in(&device).await.unwrap());
+        let mut hold = replica.store.hold(step, moment);
+        // Without an event no follower comes as far as to read events.
+        if step != Step::Events {
+            hold.reached().await;
+        }
+        revoke(&site, &device).await;
+        if step == Step::Events {
+            hold.reached().await;
+        }
+        let mut session = site.log_in(&device).await.unwrap();
+        drop(hold);
+        let released = Instant::now();
+        session.ended(PATIENCE).await.unwrap();
+        let took = released.elapsed();
+        assert!(took < LIMIT, "{step:?} {moment:?}: {took:?}");
+        fastest = fastest.min(took);
+        assert!(matches!(site.log_in(&device).await, Err(LogInError::Refused)));
+    }
+    // By the ids that it remembers: a search would take longer than this.
+    assert!(fastest < Duration::from_millis(300), "{fastest:?}");
+}
+
+#[tokio::test]
+async fn a_replica_that_can_not_hear_is_told_by_another() {
+    let Stage { site, replicas, .. } = Stage::set(2).await;
+    let deaf = &replicas[1];
+    site.register("told").await;
+    for replica in &replicas {
+        replica.applied(&site).await;
+    }
+    let mut sessions = Vec::new();
+    while deaf.decisions("decision allowed device=told") == 0 {
+        sessions.push(site.log_in("told").await.unwrap());
+    }
+    let mut hold = deaf.store.hold(Step::Events, Moment::Before);
+    revoke(&site, "told").await;
+    hold.reached().await;
+    for session in &mut sessions {
+        session.ended(PATIENCE).await.unwrap();
+    }
+    let refusal = "decision denied reason=device-revoked device=told";
+    eventually("a refusal by the replica that heard nothing itself", async || {
+        let outcome = site.log_in("told").await;
+        assert!(matches!(outcome, Err(LogInError::Refused)), "{outcome:?}");
+        (deaf.decisions(refusal) > 0).then_some(())
+    })
+    .await;
+    drop(hold);
+}
