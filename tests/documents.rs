@@ -46,10 +46,17 @@ fn the_demo_proves_every_step() {
     let stage = Stage::new();
     let output = stage.run("leafgate demo", &stage.folder());
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(text.contains("11 of 11 proven"), "{text}");
     let readme = fs::read_to_string(project().join("README.md")).unwrap();
-    for promise in readme.lines().filter_map(|line| line.trim().strip_prefix('✓')) {
+    for promise in readme
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix('✓'))
+    {
         let (_time, step) = promise.split_once(" s  ").unwrap();
         assert!(text.contains(step), "the README promises {step:?}:\n{text}");
     }
@@ -73,7 +80,12 @@ fn run_document(name: &str) {
             ["sh"] => stage.expect(&place, &block.text, &stage.folder(), 0),
             ["sh", "project"] => stage.expect(&place, &block.text, &project(), 0),
             ["sh", "fails", status] => {
-                stage.expect(&place, &block.text, &stage.folder(), status.parse().unwrap());
+                stage.expect(
+                    &place,
+                    &block.text,
+                    &stage.folder(),
+                    status.parse().unwrap(),
+                );
             }
             ["sh", "background"] => stage.start(&place, &block.text),
             ["sh", "cluster"] => stage.lint(&place, &block.text),
@@ -185,8 +197,13 @@ impl Stage {
         for line in commands {
             let mut words = line.split_whitespace();
             let program = words.next().unwrap();
-            let nouns: Vec<&str> =
-                words.clone().take_while(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-')).collect();
+            let nouns: Vec<&str> = words
+                .clone()
+                .take_while(|word| {
+                    word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+                        && !word.starts_with('-')
+                })
+                .collect();
             let help = self.run(&format!("{program} {} --help", nouns.join(" ")), &project());
             let text = String::from_utf8_lossy(&help.stdout);
             assert!(help.status.success(), "{place}: {line}");

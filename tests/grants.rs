@@ -48,7 +48,10 @@ impl Stage {
         let site = TestSite::start(&options).await;
         let callout = InProcess::start(&site, 0).await;
         site.register("0001").await;
-        site.registrar.set_attributes(&id(), zone("north"), &act()).await.unwrap();
+        site.registrar
+            .set_attributes(&id(), zone("north"), &act())
+            .await
+            .unwrap();
         callout.applied(&site).await;
         let device = site.log_in("0001").await.unwrap();
         let mut stage = Self {
@@ -108,10 +111,20 @@ async fn an_attribute_in_the_grant_ends_the_session_and_another_does_not() {
     let mut stage = Stage::set().await;
     let mut attributes = zone("north");
     attributes.insert("colour".to_owned(), "red".to_owned());
-    stage.site.registrar.set_attributes(&id(), attributes, &act()).await.unwrap();
+    stage
+        .site
+        .registrar
+        .set_attributes(&id(), attributes, &act())
+        .await
+        .unwrap();
     stage.stays().await;
 
-    stage.site.registrar.set_attributes(&id(), zone("south"), &act()).await.unwrap();
+    stage
+        .site
+        .registrar
+        .set_attributes(&id(), zone("south"), &act())
+        .await
+        .unwrap();
     stage.comes_back().await;
     stage.may_publish_only("device.0001.zone.south").await;
 }
@@ -123,7 +136,12 @@ async fn another_policy_ends_the_session() {
         device_type: Some("valve".to_owned()),
         ..DeviceEdit::default()
     };
-    stage.site.registrar.edit(&id(), edit, &act()).await.unwrap();
+    stage
+        .site
+        .registrar
+        .edit(&id(), edit, &act())
+        .await
+        .unwrap();
     stage.comes_back().await;
     stage.may_publish_only("device.0001.valve").await;
 }
@@ -131,15 +149,28 @@ async fn another_policy_ends_the_session() {
 #[tokio::test]
 async fn an_edit_that_no_grant_survives_ends_the_session_for_good() {
     let mut stage = Stage::set().await;
-    stage.site.registrar.set_attributes(&id(), BTreeMap::new(), &act()).await.unwrap();
+    stage
+        .site
+        .registrar
+        .set_attributes(&id(), BTreeMap::new(), &act())
+        .await
+        .unwrap();
     stage.device.ended(PATIENCE).await.unwrap();
-    stage.callout.decided("decision denied reason=policy-variable-missing device=0001").await;
+    stage
+        .callout
+        .decided("decision denied reason=policy-variable-missing device=0001")
+        .await;
 }
 
 #[tokio::test]
 async fn quarantine_narrows_the_grant_and_enabling_restores_it() {
     let mut stage = Stage::set().await;
-    stage.site.registrar.quarantine(&id(), &act()).await.unwrap();
+    stage
+        .site
+        .registrar
+        .quarantine(&id(), &act())
+        .await
+        .unwrap();
     stage.comes_back().await;
     stage.may_publish_only("device.0001.status").await;
 
@@ -151,6 +182,11 @@ async fn quarantine_narrows_the_grant_and_enabling_restores_it() {
 #[tokio::test]
 async fn a_second_certificate_leaves_the_session_of_the_first_alone() {
     let mut stage = Stage::set().await;
-    stage.site.registrar.issue_with_new_key(&id(), &act()).await.unwrap();
+    stage
+        .site
+        .registrar
+        .issue_with_new_key(&id(), &act())
+        .await
+        .unwrap();
     stage.stays().await;
 }

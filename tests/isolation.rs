@@ -58,17 +58,28 @@ impl Stage {
     async fn hub_is_heard(&mut self) {
         loop {
             self.command("are you there?").await;
-            if next_message(&mut self.commands, Duration::from_millis(100)).await.is_ok() {
+            if next_message(&mut self.commands, Duration::from_millis(100))
+                .await
+                .is_ok()
+            {
                 break;
             }
         }
         // Answers to the calls before the first that was heard don't come later than the next one.
         self.command("now").await;
-        while next_message(&mut self.commands, PATIENCE).await.unwrap().payload != "now" {}
+        while next_message(&mut self.commands, PATIENCE)
+            .await
+            .unwrap()
+            .payload
+            != "now"
+        {}
     }
 
     async fn command(&self, words: &'static str) {
-        self.hub.publish(COMMAND_ON_HUB, words.into()).await.unwrap();
+        self.hub
+            .publish(COMMAND_ON_HUB, words.into())
+            .await
+            .unwrap();
         self.hub.flush().await.unwrap();
     }
 
@@ -95,14 +106,20 @@ async fn what_acknowledges_telemetry_reaches_no_other_device() {
     let mut options = options();
     options.hub_streams = true;
     let mut stage = Stage::set(TestSite::start(&options).await).await;
-    let streams = stage.site.application("hub-streams", "_INBOX.streams").await;
+    let streams = stage
+        .site
+        .application("hub-streams", "_INBOX.streams")
+        .await;
     create_stream(&streams).await;
     let telemetry = stage.site.application("hub-telemetry", "_INBOX").await;
     let mut seen_on_hub = telemetry.subscribe(COMMAND_ON_HUB).await.unwrap();
     telemetry.flush().await.unwrap();
     let attacker = stage.attacker.client.clone();
     eventually("telemetry in the stream", async || {
-        attacker.publish("device.0001.status", "up".into()).await.unwrap();
+        attacker
+            .publish("device.0001.status", "up".into())
+            .await
+            .unwrap();
         (stored(&streams).await > 0).then_some(())
     })
     .await;
@@ -110,7 +127,10 @@ async fn what_acknowledges_telemetry_reaches_no_other_device() {
     for subject in ["device.0001.metrics.temperature", "device.0001.status"] {
         for reply in [COMMAND, COMMAND_ON_HUB] {
             let before = stored(&streams).await;
-            attacker.publish_with_reply(subject, reply, "open sesame".into()).await.unwrap();
+            attacker
+                .publish_with_reply(subject, reply, "open sesame".into())
+                .await
+                .unwrap();
             attacker.flush().await.unwrap();
             eventually("the message in the stream", async || {
                 (stored(&streams).await > before).then_some(())
@@ -142,7 +162,9 @@ async fn a_device_can_hear_and_answer_nothing_of_its_own() {
         ">",
     ] {
         let refused = attacker.subscribe(own_or_foreign).await.unwrap();
-        stage.is_refused(&format!("subscription to \"{own_or_foreign}\"")).await;
+        stage
+            .is_refused(&format!("subscription to \"{own_or_foreign}\""))
+            .await;
         drop(refused);
     }
     for (subject, reply) in [
@@ -153,7 +175,10 @@ async fn a_device_can_hear_and_answer_nothing_of_its_own() {
         ("device.0002.status", COMMAND),
         (COMMAND_ON_HUB, COMMAND),
     ] {
-        attacker.publish_with_reply(subject, reply, "open sesame".into()).await.unwrap();
+        attacker
+            .publish_with_reply(subject, reply, "open sesame".into())
+            .await
+            .unwrap();
         stage.is_refused(&format!("publish to \"{subject}\"")).await;
     }
     stage.victim_heard_nobody_else().await;
@@ -171,12 +196,21 @@ async fn a_command_lets_its_device_answer_once_and_only_there() {
         hub.request(subject, "report".into()).await.unwrap()
     });
     let command = next_message(&mut own, PATIENCE).await.unwrap();
-    attacker.publish(COMMAND, "instead of an answer".into()).await.unwrap();
+    attacker
+        .publish(COMMAND, "instead of an answer".into())
+        .await
+        .unwrap();
     stage.is_refused(&format!("publish to \"{COMMAND}\"")).await;
     let reply = command.reply.unwrap();
-    attacker.publish(reply.clone(), "21 degrees".into()).await.unwrap();
+    attacker
+        .publish(reply.clone(), "21 degrees".into())
+        .await
+        .unwrap();
     assert_eq!(asked.await.unwrap().payload, "21 degrees");
-    attacker.publish(reply.clone(), "and again".into()).await.unwrap();
+    attacker
+        .publish(reply.clone(), "and again".into())
+        .await
+        .unwrap();
     stage.is_refused(&format!("publish to \"{reply}\"")).await;
     stage.victim_heard_nobody_else().await;
 }
@@ -193,10 +227,16 @@ async fn with_a_policy_that_prove_refuses_the_attack_succeeds() {
     let attacker = stage.attacker.client.clone();
     let mut echo = attacker.subscribe("device.0001.metrics.>").await.unwrap();
     let own = "device.0001.metrics.echo";
-    attacker.publish_with_reply(own, COMMAND, "to myself".into()).await.unwrap();
+    attacker
+        .publish_with_reply(own, COMMAND, "to myself".into())
+        .await
+        .unwrap();
     let heard = next_message(&mut echo, PATIENCE).await.unwrap();
     assert_eq!(heard.reply.as_deref(), Some(COMMAND));
-    attacker.publish(COMMAND, "open sesame".into()).await.unwrap();
+    attacker
+        .publish(COMMAND, "open sesame".into())
+        .await
+        .unwrap();
     let heard = next_message(&mut stage.commands, PATIENCE).await.unwrap();
     assert_eq!(heard.payload, "open sesame");
 
@@ -213,7 +253,10 @@ fn is_isolated(file: &std::path::Path) -> bool {
 async fn create_stream(client: &Client) {
     let subject = format!("$JS.API.STREAM.CREATE.{STREAM}");
     let stream = json!({ "name": STREAM, "subjects": ["site.demo.device.>"], "storage": "memory" });
-    let answer = client.request(subject, stream.to_string().into()).await.unwrap();
+    let answer = client
+        .request(subject, stream.to_string().into())
+        .await
+        .unwrap();
     let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
     assert!(answer["error"].is_null(), "{answer}");
 }
@@ -223,7 +266,10 @@ async fn create_stream(client: &Client) {
 async fn stored(client: &Client) -> u64 {
     let subject = format!("$JS.API.STREAM.INFO.{STREAM}");
     let filter = json!({ "subjects_filter": "site.demo.device.0001.>" });
-    let answer = client.request(subject, filter.to_string().into()).await.unwrap();
+    let answer = client
+        .request(subject, filter.to_string().into())
+        .await
+        .unwrap();
     let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
     let subjects = answer["state"]["subjects"].as_object();
     let counts = subjects.into_iter().flat_map(|subjects| subjects.values());

@@ -44,9 +44,17 @@ async fn log_in_refusal_and_kick(site: &mut TestSite) {
     site.register("0001").await;
     let mark = site.mark();
     let mut device = site.log_in("0001").await.unwrap();
-    site.logged(mark, "decision allowed device=0001 policy=device server=leaf-1").await;
+    site.logged(
+        mark,
+        "decision allowed device=0001 policy=device server=leaf-1",
+    )
+    .await;
     let mut echo = device.client.subscribe("device.0001.cmd").await.unwrap();
-    device.client.publish("device.0002.status", "x".into()).await.unwrap();
+    device
+        .client
+        .publish("device.0002.status", "x".into())
+        .await
+        .unwrap();
     let refusal = device.refusal(PATIENCE).await.unwrap();
     assert!(refusal.contains("device.0002.status"), "{refusal}");
     echo.unsubscribe().await.unwrap();
@@ -56,7 +64,11 @@ async fn log_in_refusal_and_kick(site: &mut TestSite) {
     site.registrar.revoke(&id, reason, &act()).await.unwrap();
     device.ended(PATIENCE).await.unwrap();
     let mark = site.mark();
-    assert!(matches!(site.log_in("0001").await, Err(LogInError::Refused)));
-    site.logged(mark, "decision denied reason=device-revoked device=0001").await;
+    assert!(matches!(
+        site.log_in("0001").await,
+        Err(LogInError::Refused)
+    ));
+    site.logged(mark, "decision denied reason=device-revoked device=0001")
+        .await;
     assert!(site.denials("device-revoked").await >= 1);
 }

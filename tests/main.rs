@@ -9,8 +9,13 @@
 )]
 
 mod documents;
+mod drain;
+mod grants;
 mod isolation;
 mod log_in;
+mod outages;
+mod races;
 mod refusals;
+mod replicas;
 mod repository;
 mod support;

@@ -16,7 +16,10 @@ const SERVE_STALE: Duration = Duration::from_secs(5);
 
 async fn revoke(site: &TestSite, id: &str) {
     let id = DeviceId::parse(id).unwrap();
-    site.registrar.revoke(&id, RevocationReason::KeyCompromise, &act()).await.unwrap();
+    site.registrar
+        .revoke(&id, RevocationReason::KeyCompromise, &act())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -39,7 +42,10 @@ async fn without_the_registry_known_devices_get_in_for_a_limited_time_and_others
     revoked.ended(PATIENCE).await.unwrap();
     unseen_revoked.ended(PATIENCE).await.unwrap();
     drop(unseen_revoked);
-    assert!(matches!(site.log_in("revoked").await, Err(LogInError::Refused)));
+    assert!(matches!(
+        site.log_in("revoked").await,
+        Err(LogInError::Refused)
+    ));
     callout.applied(&site).await;
 
     callout.store.set_reachable(false);
@@ -52,13 +58,24 @@ async fn without_the_registry_known_devices_get_in_for_a_limited_time_and_others
         ("unseen", "registry-unavailable"),
         ("revoked", "device-revoked"),
     ] {
-        assert!(matches!(site.log_in(id).await, Err(LogInError::Refused)), "{id}");
-        callout.decided(&format!("decision denied reason={reason} device={id}")).await;
+        assert!(
+            matches!(site.log_in(id).await, Err(LogInError::Refused)),
+            "{id}"
+        );
+        callout
+            .decided(&format!("decision denied reason={reason} device={id}"))
+            .await;
     }
-    assert!(matches!(site.log_in("unseen-revoked").await, Err(LogInError::Refused)));
+    assert!(matches!(
+        site.log_in("unseen-revoked").await,
+        Err(LogInError::Refused)
+    ));
 
     // The session from memory ends within the limit, which began before the outage was noticed.
-    stale.ended(SERVE_STALE.saturating_sub(failing_since.elapsed())).await.unwrap();
+    stale
+        .ended(SERVE_STALE.saturating_sub(failing_since.elapsed()))
+        .await
+        .unwrap();
     confirm(&mut before).await;
     assert_eq!(connects(&before), 1);
     callout.answers("/readyz", "HTTP/1.0 503").await;
@@ -68,7 +85,10 @@ async fn without_the_registry_known_devices_get_in_for_a_limited_time_and_others
     site.log_in("known").await.unwrap();
     site.log_in("unseen").await.unwrap();
     for id in ["revoked", "unseen-revoked"] {
-        assert!(matches!(site.log_in(id).await, Err(LogInError::Refused)), "{id}");
+        assert!(
+            matches!(site.log_in(id).await, Err(LogInError::Refused)),
+            "{id}"
+        );
     }
     let report = callout.answers("/readyz", "HTTP/1.0 200").await;
     assert!(!report.contains("registry"), "{report}");
@@ -88,7 +108,10 @@ async fn a_revocation_during_the_outage_counts_from_its_end() {
     confirm(&mut device).await;
     callout.store.set_reachable(true);
     device.ended(PATIENCE).await.unwrap();
-    assert!(matches!(site.log_in("0001").await, Err(LogInError::Refused)));
+    assert!(matches!(
+        site.log_in("0001").await,
+        Err(LogInError::Refused)
+    ));
 }
 
 #[tokio::test]
@@ -152,5 +175,31 @@ async fn a_leaf_server_that_restarts_is_a_new_one_to_verify() {
     answers(&mut site, "/readyz", "HTTP/1.0 200").await;
     revoke(&site, "0001").await;
     device.ended(PATIENCE).await.unwrap();
-    assert!(matches!(site.log_in("0001").await, Err(LogInError::Refused)));
+    assert!(matches!(
+        site.log_in("0001").await,
+        Err(LogInError::Refused)
+    ));
+}
+
+#[tokio::test]
+async fn with_one_of_two_leaf_servers_gone_devices_log_in_at_the_other() {
+    let mut options = options();
+    options.leaf_nodes = 2;
+    let mut site = TestSite::start(&options).await;
+    site.register("0001").await;
+    let door = site.door_of(1);
+    drop(door.log_in("0001").await.unwrap());
+    site.site.leaves()[0].kill9().await.unwrap();
+    let mut device = eventually("a log-in at the server that is left", async || {
+        door.log_in("0001").await.ok()
+    })
+    .await;
+    confirm(&mut device).await;
+    revoke(&site, "0001").await;
+    device.ended(PATIENCE).await.unwrap();
+    eventually("every worker at the server that is left", async || {
+        let report = site.site.callouts()[0].get("/readyz").await.unwrap();
+        report.contains("\"degraded\":[]").then_some(())
+    })
+    .await;
 }

@@ -1,13 +1,19 @@
 //! Replicas side by side: one that dies or ends takes no device with it, and what one has granted
 //! any other can end.
 
+use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use leafgate::local::{Device, LogInError, SiteOptions};
+use leafgate::wiring::open_local_store;
 use leafgate_identity::DeviceId;
+use leafgate_processes::Signal;
 use leafgate_registry::RevocationReason;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 
 use crate::support::devices::{Door, confirm, connects, log_in_with_retry};
 use crate::support::observer::Observer;
@@ -62,14 +68,19 @@ async fn until(done: &AtomicUsize, count: usize) {
 fn allowed(site: &mut TestSite, ordinal: usize) -> Vec<String> {
     let log = site.site.callouts()[ordinal].child_mut().log().clone();
     let text = log.since(log.start()).unwrap();
-    let lines = text.lines().filter_map(|line| line.split_once("decision allowed device="));
+    let lines = text
+        .lines()
+        .filter_map(|line| line.split_once("decision allowed device="));
     let devices = lines.filter_map(|(_, rest)| rest.split_whitespace().next());
     devices.map(str::to_owned).collect()
 }
 
 async fn revoke(site: &TestSite, id: &str) {
     let id = DeviceId::parse(id).unwrap();
-    site.registrar.revoke(&id, RevocationReason::KeyCompromise, &act()).await.unwrap();
+    site.registrar
+        .revoke(&id, RevocationReason::KeyCompromise, &act())
+        .await
+        .unwrap();
 }
 
 /// Ends when every device's connection has ended.
@@ -109,7 +120,10 @@ async fn a_replica_ended_under_a_stream_of_log_ins_fails_none_at_all() {
         site.site.callouts()[0].stop(PATIENCE).await.unwrap()
     };
     let (devices, status) = tokio::join!(stream, ended);
-    let failed: Vec<_> = devices.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+    let failed: Vec<_> = devices
+        .iter()
+        .filter_map(|outcome| outcome.as_ref().err())
+        .collect();
     assert!(failed.is_empty(), "{failed:?}");
     assert_eq!(status.code(), Some(0));
     assert!(!allowed(&mut site, 0).is_empty());
@@ -118,7 +132,10 @@ async fn a_replica_ended_under_a_stream_of_log_ins_fails_none_at_all() {
 
 /// Logs in, and proves that it took one connection and no second one.
 async fn single_log_in(door: &Door, id: &str) -> Result<Device, String> {
-    let mut device = door.log_in(id).await.map_err(|error| format!("{id}: {error:?}"))?;
+    let mut device = door
+        .log_in(id)
+        .await
+        .map_err(|error| format!("{id}: {error:?}"))?;
     confirm(&mut device).await;
     match connects(&device) {
         1 => Ok(device),
@@ -131,13 +148,18 @@ async fn revocation_ends_the_sessions_of_every_replica() {
     let mut site = TestSite::start(&two_replicas()).await;
     let ids = site.register_many("many", 40).await;
     let (door, done) = (site.door(), AtomicUsize::new(0));
-    let mut devices =
-        log_in_all(&ids, &done, async |id| door.log_in(id).await.unwrap()).await;
+    let mut devices = log_in_all(&ids, &done, async |id| door.log_in(id).await.unwrap()).await;
     for ordinal in 0..2 {
-        assert!(!allowed(&mut site, ordinal).is_empty(), "replica {ordinal} was never asked");
+        assert!(
+            !allowed(&mut site, ordinal).is_empty(),
+            "replica {ordinal} was never asked"
+        );
     }
     let revocations = stream::iter(&ids).map(|id| revoke(&site, id));
-    revocations.buffer_unordered(PARALLEL).collect::<Vec<()>>().await;
+    revocations
+        .buffer_unordered(PARALLEL)
+        .collect::<Vec<()>>()
+        .await;
     all_end(&mut devices).await;
     let refused = log_in_all(&ids, &done, async |id| door.log_in(id).await).await;
     for outcome in refused {
@@ -148,17 +170,40 @@ async fn revocation_ends_the_sessions_of_every_replica() {
 }
 
 #[tokio::test]
+async fn revocation_ends_sessions_on_every_server_of_the_cluster() {
+    let mut options = two_replicas();
+    options.leaf_nodes = 2;
+    let mut site = TestSite::start(&options).await;
+    let ids = site.register_many("server", 10).await;
+    let doors = [site.door_of(0), site.door_of(1)];
+    let mut devices = Vec::new();
+    for (id, door) in ids.iter().zip(doors.iter().cycle()) {
+        devices.push(door.log_in(id).await.unwrap());
+    }
+    for id in &ids {
+        revoke(&site, id).await;
+    }
+    all_end(&mut devices).await;
+    for door in doors {
+        let outcome = door.log_in(&ids[0]).await;
+        assert!(matches!(outcome, Err(LogInError::Refused)), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_dead_replica_granted_another_ends() {
     let mut site = TestSite::start(&two_replicas()).await;
     let ids = site.register_many("dead", 12).await;
     let (door, done) = (site.door(), AtomicUsize::new(0));
-    let mut devices =
-        log_in_all(&ids, &done, async |id| door.log_in(id).await.unwrap()).await;
+    let mut devices = log_in_all(&ids, &done, async |id| door.log_in(id).await.unwrap()).await;
     let orphans = allowed(&mut site, 0);
     assert!(!orphans.is_empty(), "replica 0 was never asked");
     site.site.callouts()[0].child_mut().kill9().await.unwrap();
     let revocations = stream::iter(&ids).map(|id| revoke(&site, id));
-    revocations.buffer_unordered(PARALLEL).collect::<Vec<()>>().await;
+    revocations
+        .buffer_unordered(PARALLEL)
+        .collect::<Vec<()>>()
+        .await;
     all_end(&mut devices).await;
     let observer = Observer::connect(&site).await;
     assert_eq!(observer.sessions(None).await, []);
@@ -167,14 +212,14 @@ async fn what_a_dead_replica_granted_another_ends() {
 #[tokio::test]
 async fn what_no_replica_saw_revoked_ends_when_one_starts() {
     let mut site = TestSite::start(&two_replicas()).await;
-    let ids = site.register_many("gone", 4).await;
+    let ids = site.register_many("gone", 30).await;
     let (door, done) = (site.door(), AtomicUsize::new(0));
-    let mut devices =
-        log_in_all(&ids, &done, async |id| door.log_in(id).await.unwrap()).await;
+    let mut devices = log_in_all(&ids, &done, async |id| door.log_in(id).await.unwrap()).await;
     for callout in site.site.callouts() {
         assert_eq!(callout.stop(PATIENCE).await.unwrap().code(), Some(0));
     }
-    let (revoked, left) = ids.split_at(2);
+    // More than a sweep would dare to end, if the registry could not account for them.
+    let (revoked, left) = ids.split_at(25);
     for id in revoked {
         revoke(&site, id).await;
     }
@@ -182,8 +227,12 @@ async fn what_no_replica_saw_revoked_ends_when_one_starts() {
     assert_eq!(observer.sessions(None).await.len(), ids.len());
     site.site.restart_callout(0).await.unwrap();
     eventually("the end of the revoked sessions alone", async || {
-        let mut users: Vec<String> =
-            observer.sessions(None).await.into_iter().map(|session| session.user).collect();
+        let mut users: Vec<String> = observer
+            .sessions(None)
+            .await
+            .into_iter()
+            .map(|session| session.user)
+            .collect();
         users.sort();
         (users == left).then_some(())
     })
@@ -196,13 +245,63 @@ async fn what_no_replica_saw_revoked_ends_when_one_starts() {
 }
 
 #[tokio::test]
+async fn a_registry_that_can_not_say_why_ends_few_sessions_at_once() {
+    let mut site = TestSite::start(&options()).await;
+    let ids = site.register_many("kept", 25).await;
+    let (door, done) = (site.door(), AtomicUsize::new(0));
+    let devices = log_in_all(&ids, &done, async |id| door.log_in(id).await.unwrap()).await;
+    site.site.callouts()[0].stop(PATIENCE).await.unwrap();
+    put_an_empty_registry_in_place(&site.site.dir().registry()).await;
+    let mark = site.mark();
+    site.site.restart_callout(0).await.unwrap();
+    site.logged(mark, "is it the right registry?").await;
+    let observer = Observer::connect(&site).await;
+    assert_eq!(observer.sessions(None).await.len(), devices.len());
+}
+
+async fn put_an_empty_registry_in_place(registry: &Path) {
+    let empty = registry.with_file_name("empty.db");
+    let _idle = open_local_store(&empty).await.unwrap();
+    for part in ["db", "db-wal", "db-shm"] {
+        fs::rename(empty.with_extension(part), registry.with_extension(part)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_reaches_nats_late_still_ends_what_was_revoked() {
+    let mut site = TestSite::start(&options()).await;
+    site.register("late").await;
+    let mut device = site.log_in("late").await.unwrap();
+    site.site.callouts()[0].child_mut().kill9().await.unwrap();
+    revoke(&site, "late").await;
+    let leaf = site.site.leaves()[0].child();
+    leaf.signal(Signal::SIGSTOP).unwrap();
+    let leaf = Pid::from_raw(i32::try_from(leaf.pid()).unwrap());
+    let log = site.site.callouts()[0].child_mut().log().clone();
+    let before = log.mark().unwrap();
+    let thawed = async {
+        let failed = "live connections could not be compared with the registry";
+        eventually("the failure of the first sweep", async || {
+            log.find_since(before, failed).unwrap()
+        })
+        .await;
+        kill(leaf, Signal::SIGCONT).unwrap();
+    };
+    let (started, ()) = tokio::join!(site.site.restart_callout(0), thawed);
+    started.unwrap();
+    device.ended(PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
 async fn quarantine_narrows_what_a_dead_replica_granted() {
     let mut site = TestSite::start(&two_replicas()).await;
     let ids = site.register_many("quarantined", 8).await;
     let (door, done) = (site.door(), AtomicUsize::new(0));
-    let mut devices =
-        log_in_all(&ids, &done, async |id| door.log_in(id).await.unwrap()).await;
-    assert!(!allowed(&mut site, 0).is_empty(), "replica 0 was never asked");
+    let mut devices = log_in_all(&ids, &done, async |id| door.log_in(id).await.unwrap()).await;
+    assert!(
+        !allowed(&mut site, 0).is_empty(),
+        "replica 0 was never asked"
+    );
     site.site.callouts()[0].child_mut().kill9().await.unwrap();
     for id in &ids {
         let id = DeviceId::parse(id).unwrap();

@@ -16,7 +16,11 @@ fn cargo(arguments: &[&str]) -> Vec<u8> {
         .current_dir(project())
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     output.stdout
 }
 
@@ -38,9 +42,22 @@ fn built() -> BTreeMap<String, String> {
 #[test]
 fn there_is_one_crypto_provider() {
     let built = built();
-    assert!(built.contains_key("aws-lc-rs") && built.len() > 100, "{built:?}");
-    for banned in ["ring", "openssl", "openssl-sys", "native-tls", "mbedtls", "boring"] {
-        assert!(!built.contains_key(banned), "{banned} is built: cargo tree -i {banned}");
+    assert!(
+        built.contains_key("aws-lc-rs") && built.len() > 100,
+        "{built:?}"
+    );
+    for banned in [
+        "ring",
+        "openssl",
+        "openssl-sys",
+        "native-tls",
+        "mbedtls",
+        "boring",
+    ] {
+        assert!(
+            !built.contains_key(banned),
+            "{banned} is built: cargo tree -i {banned}"
+        );
     }
 }
 
@@ -58,8 +75,16 @@ fn every_licence_is_permissive() {
 
 fn is_permissive(licence: &str) -> bool {
     const PERMISSIVE: [&str; 10] = [
-        "Apache-2.0", "MIT", "ISC", "BSD-2-Clause", "BSD-3-Clause", "Zlib", "Unicode-3.0",
-        "MIT-0", "CDLA-Permissive-2.0", "BSL-1.0",
+        "Apache-2.0",
+        "MIT",
+        "ISC",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "Zlib",
+        "Unicode-3.0",
+        "MIT-0",
+        "CDLA-Permissive-2.0",
+        "BSL-1.0",
     ];
     let licence = licence.trim_matches(['(', ')', ' ']);
     PERMISSIVE.contains(&licence.split(" WITH ").next().unwrap())
@@ -68,15 +93,23 @@ fn is_permissive(licence: &str) -> bool {
 #[test]
 fn a_direct_dependency_has_one_version() {
     let metadata: Value =
-        serde_json::from_slice(&cargo(&["metadata", "--format-version", "1", "--no-deps"])).unwrap();
-    let members: BTreeSet<&str> =
-        metadata["workspace_members"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        serde_json::from_slice(&cargo(&["metadata", "--format-version", "1", "--no-deps"]))
+            .unwrap();
+    let members: BTreeSet<&str> = metadata["workspace_members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     let mut requirements: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for package in metadata["packages"].as_array().unwrap() {
         if members.contains(package["id"].as_str().unwrap()) {
             for dependency in package["dependencies"].as_array().unwrap() {
                 let name = dependency["name"].as_str().unwrap();
-                requirements.entry(name).or_default().insert(dependency["req"].as_str().unwrap());
+                requirements
+                    .entry(name)
+                    .or_default()
+                    .insert(dependency["req"].as_str().unwrap());
             }
         }
     }
@@ -88,8 +121,10 @@ fn a_direct_dependency_has_one_version() {
 #[test]
 fn every_reason_is_documented_in_order_and_nothing_else_is() {
     let page = fs::read_to_string(project().join("docs/reasons.md")).unwrap();
-    let documented: Vec<&str> =
-        page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let documented: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "))
+        .collect();
     let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
     assert_eq!(documented, reasons);
 }
@@ -98,12 +133,21 @@ fn every_reason_is_documented_in_order_and_nothing_else_is() {
 fn links_between_documents_lead_somewhere() {
     let docs = fs::read_dir(project().join("docs")).unwrap();
     let pages = docs.map(|entry| entry.unwrap().path()).chain(
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"]
-            .map(|name| project().join(name)),
+        [
+            "README.md",
+            "ARCHITECTURE.md",
+            "CONTRIBUTING.md",
+            "SECURITY.md",
+        ]
+        .map(|name| project().join(name)),
     );
     for page in pages.filter(|page| page.extension().is_some_and(|kind| kind == "md")) {
         let text = fs::read_to_string(&page).unwrap();
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        for target in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
             let file = target.split('#').next().unwrap();
             if !target.starts_with("http") && !file.is_empty() {
                 let path = page.parent().unwrap().join(file);

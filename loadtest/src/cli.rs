@@ -2,7 +2,7 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::decide::{DecideArgs, decide};
@@ -43,8 +43,8 @@ enum Output {
 }
 
 /// Runs the program on its command line. Exit status 1 says that something came out wrong.
-pub async fn main() -> ExitCode {
-    match run(Cli::parse()).await {
+pub fn main() -> ExitCode {
+    match execute(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Where standard error is closed there is nobody to tell.
@@ -52,6 +52,18 @@ pub async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn execute(cli: Cli) -> Result<()> {
+    // One thread: load and replies share a core with nats-server and the service as it is.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("can't start the runtime")?;
+    let done = runtime.block_on(run(cli));
+    // An interrupted run may still be signing requests that nobody will send.
+    runtime.shutdown_background();
+    done
 }
 
 async fn run(cli: Cli) -> Result<()> {

@@ -33,6 +33,7 @@ impl Door {
 }
 
 impl TestSite {
+    /// The first server of the leaf cluster.
     pub fn door(&self) -> Door {
         Door {
             url: self.url.clone(),
@@ -40,11 +41,22 @@ impl TestSite {
         }
     }
 
+    /// Any server of the leaf cluster.
+    pub fn door_of(&mut self, ordinal: usize) -> Door {
+        Door {
+            url: format!("tls://{}", self.site.leaves()[ordinal].ports().client),
+            ..self.door()
+        }
+    }
+
     /// Registers `count` active devices, `PREFIX-0000` and so on.
     pub async fn register_many(&self, prefix: &str, count: usize) -> Vec<String> {
         let ids: Vec<String> = (0..count).map(|n| format!("{prefix}-{n:04}")).collect();
         let registering = stream::iter(&ids).map(|id| self.register(id));
-        registering.buffer_unordered(REGISTRATIONS).collect::<Vec<_>>().await;
+        registering
+            .buffer_unordered(REGISTRATIONS)
+            .collect::<Vec<_>>()
+            .await;
         ids
     }
 
@@ -75,7 +87,11 @@ impl TestSite {
 pub async fn confirm(device: &mut Device) {
     let started = Instant::now();
     loop {
-        device.client.publish("nobody.may", "".into()).await.unwrap();
+        device
+            .client
+            .publish("nobody.may", "".into())
+            .await
+            .unwrap();
         device.client.flush().await.unwrap();
         if device.refusal(Duration::from_millis(300)).await.is_ok() {
             return;

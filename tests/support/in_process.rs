@@ -41,11 +41,7 @@ impl InProcess {
     }
 
     /// Starts the replica with this ordinal, ready or not.
-    pub async fn spawn(
-        site: &TestSite,
-        ordinal: usize,
-        adjust: impl FnOnce(&mut Config),
-    ) -> Self {
+    pub async fn spawn(site: &TestSite, ordinal: usize, adjust: impl FnOnce(&mut Config)) -> Self {
         let file = site.site.write_callout_config(ordinal).unwrap();
         let mut config = Config::load(&file, &Environment::default()).unwrap();
         let health = free_address();
@@ -87,7 +83,10 @@ impl InProcess {
     /// Waits for an answer with these words, and returns it.
     pub async fn answers(&self, path: &str, words: &str) -> String {
         eventually(&format!("{words:?} from {path}"), async || {
-            self.get(path).await.ok().filter(|answer| answer.contains(words))
+            self.get(path)
+                .await
+                .ok()
+                .filter(|answer| answer.contains(words))
         })
         .await
     }
@@ -95,9 +94,14 @@ impl InProcess {
     /// The value of a metric without labels.
     pub async fn metric(&self, name: &str) -> u64 {
         let metrics = self.get("/metrics").await.unwrap();
-        let line = metrics.lines().find(|line| line.starts_with(&format!("{name} ")));
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with(&format!("{name} ")));
         let value = line.and_then(|line| line.rsplit(' ').next());
-        value.unwrap_or_else(|| panic!("no metric {name}")).parse().unwrap()
+        value
+            .unwrap_or_else(|| panic!("no metric {name}"))
+            .parse()
+            .unwrap()
     }
 
     /// Waits until it has applied every change that the registry holds now.
@@ -145,7 +149,10 @@ impl Drop for InProcess {
 
 /// An address that was free just now.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 #[derive(Clone, Default)]

@@ -47,7 +47,9 @@ pub fn options() -> SiteOptions {
 
 /// Who acts in tests, now.
 pub fn act() -> Act {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap();
     Act {
         actor: Actor::parse("test:e2e").unwrap(),
         at: UnixMs::new(i64::try_from(now.as_millis()).unwrap()),
@@ -114,13 +116,23 @@ impl TestSite {
             .await
             .unwrap();
         let stem = self.devices.join(id.as_str());
-        write_credentials(&stem, &made.issued.chain_pem, &made.private_key_pem.unwrap()).unwrap();
+        write_credentials(
+            &stem,
+            &made.issued.chain_pem,
+            &made.private_key_pem.unwrap(),
+        )
+        .unwrap();
         made.issued.serial
     }
 
     /// Logs in with the files of this name.
     pub async fn log_in(&self, name: &str) -> Result<Device, LogInError> {
-        Device::log_in(&self.url, name, &Credentials::in_folder(&self.devices, name)).await
+        Device::log_in(
+            &self.url,
+            name,
+            &Credentials::in_folder(&self.devices, name),
+        )
+        .await
     }
 
     /// A place in the first callout's log.
@@ -143,6 +155,9 @@ impl TestSite {
         let label = format!("outcome=\"denied\",reason=\"{reason}\"}} ");
         let line = metrics.lines().find(|line| line.contains(&label));
         let count = line.and_then(|line| line.rsplit(' ').next());
-        count.unwrap_or_else(|| panic!("no metric for {reason}")).parse().unwrap()
+        count
+            .unwrap_or_else(|| panic!("no metric for {reason}"))
+            .parse()
+            .unwrap()
     }
 }

@@ -84,12 +84,19 @@ impl History {
     /// All sessions of a device.
     pub fn of(&self, device: &str) -> Vec<Span> {
         let spans = self.0.lock().unwrap();
-        spans.values().filter(|span| span.device == device).cloned().collect()
+        spans
+            .values()
+            .filter(|span| span.device == device)
+            .cloned()
+            .collect()
     }
 
     fn note(&self, what: &str, event: &Value) {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let place = (text(&event["server"]["id"]), event["client"]["id"].as_u64().unwrap());
+        let place = (
+            text(&event["server"]["id"]),
+            event["client"]["id"].as_u64().unwrap(),
+        );
         let at: UnixMs = text(&event["timestamp"]).parse().unwrap();
         let mut spans = self.0.lock().unwrap();
         let span = spans.entry(place).or_insert(Span {

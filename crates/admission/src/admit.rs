@@ -124,15 +124,18 @@ fn check_certificate(record: &DeviceRecord, facts: &Facts<'_>) -> Result<UnixMs,
 /// The registry's record of the certificate, by what the binding goes by.
 fn recorded<'a>(record: &'a DeviceRecord, facts: &Facts<'_>) -> Option<&'a Certificate> {
     let identity = facts.identity;
-    record.certificates.iter().find(|certificate| match facts.binding {
-        Binding::Issued => {
-            certificate.fingerprint == Some(identity.fingerprint)
-                && certificate.issuer == identity.issuer
-        }
-        Binding::Chain => {
-            certificate.serial == identity.serial && certificate.issuer == identity.issuer
-        }
-    })
+    record
+        .certificates
+        .iter()
+        .find(|certificate| match facts.binding {
+            Binding::Issued => {
+                certificate.fingerprint == Some(identity.fingerprint)
+                    && certificate.issuer == identity.issuer
+            }
+            Binding::Chain => {
+                certificate.serial == identity.serial && certificate.issuer == identity.issuer
+            }
+        })
 }
 
 /// When the record ends the certificate before its own expiry.

@@ -128,7 +128,10 @@ mod tests {
     #[test]
     fn the_reasons_of_policies_are_among_them() {
         for text in leafgate_policy::PolicyDenial::REASONS {
-            assert!(Reason::ALL.iter().any(|reason| reason.as_str() == text), "{text}");
+            assert!(
+                Reason::ALL.iter().any(|reason| reason.as_str() == text),
+                "{text}"
+            );
         }
     }
 
@@ -137,9 +140,16 @@ mod tests {
         let mut seen = BTreeSet::new();
         for reason in Reason::ALL {
             let text = reason.as_str();
-            assert!(text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{text}");
+            assert!(
+                text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
+                "{text}"
+            );
             assert!(seen.insert(text), "{text} stands twice");
-            assert!(reason.meaning().ends_with('.'), "{text}: {}", reason.meaning());
+            assert!(
+                reason.meaning().ends_with('.'),
+                "{text}: {}",
+                reason.meaning()
+            );
         }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use leafgate_admission::{Admission, Facts, Reason, admit};
 use leafgate_identity::{
-    Binding, DeviceId, DeviceIdentity, Fingerprint, SerialNumber, SpkiHash, TrustDomainName, UnixMs,
-    Validity,
+    Binding, DeviceId, DeviceIdentity, Fingerprint, SerialNumber, SpkiHash, TrustDomainName,
+    UnixMs, Validity,
 };
 use leafgate_policy::{ConnectionFacts, ConnectionType, Constants, PolicySet, PolicySource};
 use leafgate_registry::{
@@ -155,10 +155,26 @@ fn each_flaw_has_its_reason() {
             |c| c.device().id = DeviceId::parse("0002").unwrap(),
             Reason::DeviceUnknown,
         ),
-        ("pending", |c| c.device().state = DeviceState::Pending, Reason::DevicePending),
-        ("disabled", |c| c.device().state = DeviceState::Disabled, Reason::DeviceDisabled),
-        ("revoked", |c| c.device().state = DeviceState::Revoked, Reason::DeviceRevoked),
-        ("deleted", |c| c.device().state = DeviceState::Deleted, Reason::DeviceDeleted),
+        (
+            "pending",
+            |c| c.device().state = DeviceState::Pending,
+            Reason::DevicePending,
+        ),
+        (
+            "disabled",
+            |c| c.device().state = DeviceState::Disabled,
+            Reason::DeviceDisabled,
+        ),
+        (
+            "revoked",
+            |c| c.device().state = DeviceState::Revoked,
+            Reason::DeviceRevoked,
+        ),
+        (
+            "deleted",
+            |c| c.device().state = DeviceState::Deleted,
+            Reason::DeviceDeleted,
+        ),
         (
             "another trust domain",
             |c| c.device().trust_domain = TrustDomainName::parse("b").unwrap(),
@@ -200,7 +216,11 @@ fn each_flaw_has_its_reason() {
             |c| c.device().generation = 3,
             Reason::CertificateUnknown,
         ),
-        ("certificate revoked", |c| c.certificate().status = revoked(), Reason::CertificateRevoked),
+        (
+            "certificate revoked",
+            |c| c.certificate().status = revoked(),
+            Reason::CertificateRevoked,
+        ),
         (
             "superseded past its overlap",
             |c| c.certificate().status = CertificateStatus::Superseded { at: NOW },
@@ -221,7 +241,11 @@ fn each_flaw_has_its_reason() {
             |c| c.device().site = Some("cph2".to_owned()),
             Reason::SiteMismatch,
         ),
-        ("no policy", |c| c.device().device_type = "fan".to_owned(), Reason::PolicyNone),
+        (
+            "no policy",
+            |c| c.device().device_type = "fan".to_owned(),
+            Reason::PolicyNone,
+        ),
         (
             "attribute missing",
             |c| c.device().attributes.clear(),
@@ -229,7 +253,13 @@ fn each_flaw_has_its_reason() {
         ),
         (
             "attribute with a wildcard",
-            |c| drop(c.device().attributes.insert("floor".to_owned(), ">".to_owned())),
+            |c| {
+                drop(
+                    c.device()
+                        .attributes
+                        .insert("floor".to_owned(), ">".to_owned()),
+                )
+            },
             Reason::PolicyVariableMalformed,
         ),
         (
@@ -255,7 +285,11 @@ fn each_flaw_has_its_reason() {
             |c| c.connection.source = Some("192.0.2.1".parse().unwrap()),
             Reason::SourceNotAllowed,
         ),
-        ("address unknown", |c| c.connection.source = None, Reason::SourceNotAllowed),
+        (
+            "address unknown",
+            |c| c.connection.source = None,
+            Reason::SourceNotAllowed,
+        ),
     ];
     for (name, flaw, expected) in table {
         let mut case = Case::good();
@@ -268,7 +302,9 @@ fn each_flaw_has_its_reason() {
 fn what_is_no_flaw_admits() {
     type Variation = (&'static str, fn(&mut Case));
     let table: &[Variation] = &[
-        ("its own site", |c| c.device().site = Some("cph1".to_owned())),
+        ("its own site", |c| {
+            c.device().site = Some("cph1".to_owned())
+        }),
         ("not valid for another half minute", |c| {
             c.now = NOW.saturating_sub(HOUR + Duration::from_secs(30));
         }),

@@ -1,6 +1,4 @@
-use leafgate_registry::{ChainError, Epoch, FeedPosition, Head, StoreError};
-
-use crate::registrar::Registrar;
+use leafgate_registry::{ChainError, DeviceStore, Epoch, FeedPosition, Head, StoreError};
 
 const PAGE: usize = 1000;
 
@@ -14,35 +12,33 @@ pub struct AuditReport {
     pub head: Head,
 }
 
-impl Registrar {
-    /// Walks the chain of events from the first to the one that was newest at the start, and
-    /// checks every link.
-    ///
-    /// # Errors
-    /// A link does not hold, events are missing at the end, or the store can't be read.
-    pub async fn verify_audit(&self) -> Result<AuditReport, VerifyAuditError> {
-        let FeedPosition { epoch, seq, hash } = self.store.position().await?;
-        let mut head = Head::GENESIS;
-        while head.seq < seq {
-            let page = self.store.events_after(head.seq, PAGE).await?;
-            if page.is_empty() {
-                return Err(VerifyAuditError::Truncated {
-                    newest: head.seq,
-                    expected: seq,
-                });
-            }
-            for event in &page {
-                head = head.follow(event)?;
-                if head.seq == seq {
-                    break;
-                }
+/// Walks the chain of events from the first to the one that was newest at the start, and checks
+/// every link. It only reads.
+///
+/// # Errors
+/// A link does not hold, events are missing at the end, or the store can't be read.
+pub async fn verify_audit(store: &dyn DeviceStore) -> Result<AuditReport, VerifyAuditError> {
+    let FeedPosition { epoch, seq, hash } = store.position().await?;
+    let mut head = Head::GENESIS;
+    while head.seq < seq {
+        let page = store.events_after(head.seq, PAGE).await?;
+        if page.is_empty() {
+            return Err(VerifyAuditError::Truncated {
+                newest: head.seq,
+                expected: seq,
+            });
+        }
+        for event in &page {
+            head = head.follow(event)?;
+            if head.seq == seq {
+                break;
             }
         }
-        if head.hash != hash {
-            return Err(VerifyAuditError::HeadDiffers { seq });
-        }
-        Ok(AuditReport { epoch, head })
     }
+    if head.hash != hash {
+        return Err(VerifyAuditError::HeadDiffers { seq });
+    }
+    Ok(AuditReport { epoch, head })
 }
 
 /// What is wrong with the chain of events.

@@ -15,7 +15,7 @@ mod error;
 mod registrar;
 mod services;
 
-pub use audit::{AuditReport, VerifyAuditError};
+pub use audit::{AuditReport, VerifyAuditError, verify_audit};
 pub use certificates::{CertificateKey, DeviceCredentials};
 pub use crls::SignedCrl;
 pub use error::{ErrorKind, RegistrarError};

@@ -44,10 +44,7 @@ pub fn load_config<C: DeserializeOwned>(
     })
 }
 
-fn overlay(
-    table: &mut Table,
-    environment: &Environment,
-) -> Result<Vec<String>, LoadConfigError> {
+fn overlay(table: &mut Table, environment: &Environment) -> Result<Vec<String>, LoadConfigError> {
     let mut overlaid = Vec::new();
     for (name, value) in environment {
         let Some((section, key)) = name.strip_prefix(PREFIX).and_then(section_and_key) else {
@@ -87,7 +84,12 @@ fn parse_value(text: &str, in_file: Option<&Value>) -> Value {
     toml::from_str::<Table>(&format!("value = {text}"))
         .ok()
         .and_then(|mut parsed| parsed.remove("value"))
-        .filter(|value| matches!(value, Value::Integer(_) | Value::Boolean(_) | Value::Array(_)))
+        .filter(|value| {
+            matches!(
+                value,
+                Value::Integer(_) | Value::Boolean(_) | Value::Array(_)
+            )
+        })
         .unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
@@ -136,7 +138,11 @@ impl LoadConfigError {
         let offset = error.span().map_or(0, |span| span.start.min(text.len()));
         Self::InFile {
             path: path.to_owned(),
-            line: text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count() + 1,
+            line: text.as_bytes()[..offset]
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count()
+                + 1,
             message: error.message().to_owned(),
         }
     }
@@ -203,19 +209,24 @@ mod tests {
 
     #[test]
     fn the_line_is_told_with_an_overlay_too() {
-        let error = load(
-            &format!("{FILE}url = \"x\"\n"),
-            &[("LEAFGATE__SITE", "b")],
-        )
-        .unwrap_err();
-        assert!(matches!(error, LoadConfigError::InFile { line: 4, .. }), "{error}");
+        let error = load(&format!("{FILE}url = \"x\"\n"), &[("LEAFGATE__SITE", "b")]).unwrap_err();
+        assert!(
+            matches!(error, LoadConfigError::InFile { line: 4, .. }),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_bad_variable_is_named() {
         let error = load(FILE, &[("LEAFGATE_NATS__WORKERS", "many")]).unwrap_err();
-        assert!(error.to_string().contains("LEAFGATE_NATS__WORKERS"), "{error}");
+        assert!(
+            error.to_string().contains("LEAFGATE_NATS__WORKERS"),
+            "{error}"
+        );
         let error = load(FILE, &[("LEAFGATE_SITE__X", "1")]).unwrap_err();
-        assert!(matches!(error, LoadConfigError::NotASection { .. }), "{error}");
+        assert!(
+            matches!(error, LoadConfigError::NotASection { .. }),
+            "{error}"
+        );
     }
 }

@@ -98,7 +98,10 @@ mod tests {
         for mode in [0o644, 0o640, 0o604, 0o660] {
             let file = file_with_mode("SUAX\n", mode);
             let refused = read_secret(file.path()).unwrap_err();
-            assert!(matches!(refused, ReadSecretError::TooOpen { .. }), "{mode:o}");
+            assert!(
+                matches!(refused, ReadSecretError::TooOpen { .. }),
+                "{mode:o}"
+            );
             assert!(!refused.to_string().contains("SUAX"));
         }
     }

@@ -55,7 +55,9 @@ pub fn init_telemetry(format: LogFormat, filter: &str) -> Result<LogOutput, Init
 #[derive(Debug, thiserror::Error)]
 pub enum InitTelemetryError {
     /// The filter's text is wrong.
-    #[error("{filter:?} is not a log filter; write a level (error, warn, info, debug, trace) or target=level, separated by commas")]
+    #[error(
+        "{filter:?} is not a log filter; write a level (error, warn, info, debug, trace) or target=level, separated by commas"
+    )]
     Filter {
         /// The text.
         filter: String,
@@ -157,7 +159,8 @@ impl<'a> LogLine<'a> {
             LogFormat::Text => self.push(format_args!(" {key}={value:?}")),
             LogFormat::Json => {
                 self.push(format_args!(",\"{key}\":"));
-                self.line.push_str(&serde_json::Value::from(value).to_string());
+                self.line
+                    .push_str(&serde_json::Value::from(value).to_string());
             }
         }
     }
@@ -233,8 +236,13 @@ where
         event.record(&mut fields);
         let mut text = String::new();
         let level = *event.metadata().level();
-        let mut line =
-            LogLine::begin(&mut text, self.format, self.clock.now(), level, &fields.message);
+        let mut line = LogLine::begin(
+            &mut text,
+            self.format,
+            self.clock.now(),
+            level,
+            &fields.message,
+        );
         for (key, value) in &fields.others {
             match value {
                 Value::Text(text) => line.text(key, text),

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use async_nats::client::RequestErrorKind;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +95,12 @@ impl SystemAccount {
             pages.push(connz(&message.payload)?);
             patience = QUIET;
         }
+        // Our own server at least has an answer, be it an empty one.
+        if pages.is_empty() {
+            return Err(AskSystemError::Unanswered {
+                source: RequestErrorKind::TimedOut.into(),
+            });
+        }
         Ok(pages)
     }
 
@@ -113,9 +120,7 @@ impl SystemAccount {
     }
 }
 
-fn unreachable(
-    source: impl std::error::Error + Send + Sync + 'static,
-) -> AskSystemError {
+fn unreachable(source: impl std::error::Error + Send + Sync + 'static) -> AskSystemError {
     AskSystemError::Unreachable {
         source: Box::new(source),
     }

@@ -66,9 +66,8 @@ async fn subscribe(client: &Client, subject: String) -> Result<Subscriber, AskSy
 impl SessionEvents {
     /// The events, in each server's order. Messages that can't be read are left out.
     pub fn into_stream(self) -> impl Stream<Item = SessionEvent> {
-        self.subscribers.filter_map(|message| {
-            future::ready(parse(message.subject.as_str(), &message.payload))
-        })
+        self.subscribers
+            .filter_map(|message| future::ready(parse(message.subject.as_str(), &message.payload)))
     }
 }
 

@@ -197,7 +197,10 @@ impl Config {
             .trust_domains
             .iter_mut()
             .flat_map(|domain| domain.issuers.iter_mut().chain(&mut domain.policies));
-        let system = self.system.iter_mut().map(|system| &mut system.nkey_seed_file);
+        let system = self
+            .system
+            .iter_mut()
+            .map(|system| &mut system.nkey_seed_file);
         optional
             .into_iter()
             .flatten()

@@ -65,7 +65,9 @@ impl Login {
             .event_callback(log_event);
         if let Some(ca_file) = &self.ca_file {
             check_readable(ca_file)?;
-            options = options.add_root_certificates(ca_file.clone()).require_tls(true);
+            options = options
+                .add_root_certificates(ca_file.clone())
+                .require_tls(true);
         }
         if let Some((certificate, key)) = &self.certificate {
             check_readable(certificate)?;

@@ -198,7 +198,10 @@ impl Decider {
         let identity = self.identify(request)?;
         let connection = connection_facts(&request.client).ok_or_else(|| Denial {
             reason: Reason::ConnectionTypeNotAllowed,
-            detail: format!("kind {} type {}", request.client.kind, request.client.kind_type),
+            detail: format!(
+                "kind {} type {}",
+                request.client.kind, request.client.kind_type
+            ),
         })?;
         Ok(Session {
             place: place(request),
@@ -209,7 +212,10 @@ impl Decider {
     }
 
     fn identify(&self, request: &AuthorizationRequest) -> Result<DeviceIdentity, Denial> {
-        let chains = request.tls.as_ref().map(|tls| tls.verified_chains.as_slice());
+        let chains = request
+            .tls
+            .as_ref()
+            .map(|tls| tls.verified_chains.as_slice());
         let chain = chains
             .and_then(<[_]>::first)
             .ok_or(Reason::CertificateMissing)?;
@@ -237,7 +243,11 @@ impl Decider {
     fn admit(&self, session: &Session, found: &Found, now: UnixMs) -> Result<Admission, Denial> {
         let domain = &session.identity.domain;
         let policies = self.trust.policies.get(domain);
-        let binding = self.trust.domains.by_name(domain).map(|domain| domain.binding);
+        let binding = self
+            .trust
+            .domains
+            .by_name(domain)
+            .map(|domain| domain.binding);
         let (Some(policies), Some(binding)) = (policies, binding) else {
             return Err(Reason::IssuerUnknown.into());
         };
@@ -265,7 +275,9 @@ impl Decider {
         now: UnixMs,
     ) -> Answer {
         let Admission { grant, until } = admission;
-        let lifetime_secs = grant.lifetime.spread_secs(u64::from_ne_bytes(random::nonce()));
+        let lifetime_secs = grant
+            .lifetime
+            .spread_secs(u64::from_ne_bytes(random::nonce()));
         let expires_at_secs = until
             .as_secs()
             .min(now.as_secs().saturating_add_unsigned(lifetime_secs));
@@ -366,7 +378,10 @@ impl Decider {
             .encode(&self.issuer)
             .expect("the issuer was loaded as an account key, and neither outcome is empty");
         match &case.peer {
-            Some(peer) => peer.shared.seal(response.as_bytes(), &random::nonce()).into(),
+            Some(peer) => peer
+                .shared
+                .seal(response.as_bytes(), &random::nonce())
+                .into(),
             None => response.into(),
         }
     }
@@ -474,7 +489,9 @@ fn permission_hash(grant: &Grant) -> u64 {
         rules.allow().hash(&mut hasher);
         rules.deny().hash(&mut hasher);
     }
-    let responses = grant.responses.map(|responses| (responses.max, responses.ttl));
+    let responses = grant
+        .responses
+        .map(|responses| (responses.max, responses.ttl));
     responses.hash(&mut hasher);
     hasher.finish()
 }

@@ -55,7 +55,10 @@ impl Grants {
     pub(crate) fn record(&self, session: Session) {
         let mut shard = self.shard(&session.identity.id);
         let sessions = shard.entry(session.identity.id.clone()).or_default();
-        match sessions.iter_mut().find(|known| known.place == session.place) {
+        match sessions
+            .iter_mut()
+            .find(|known| known.place == session.place)
+        {
             Some(known) => *known = session,
             None => sessions.push(session),
         }
@@ -104,7 +107,8 @@ impl Grants {
     pub(crate) fn purge(&self, now: UnixMs) {
         for shard in &self.shards {
             lock(shard).retain(|_, sessions| {
-                sessions.retain(|session| session.granted.is_none_or(|granted| granted.until > now));
+                sessions
+                    .retain(|session| session.granted.is_none_or(|granted| granted.until > now));
                 !sessions.is_empty()
             });
         }

@@ -61,7 +61,11 @@ impl Metrics {
             registry_failures: Counter::default(),
             log_lines_dropped: Gauge::default(),
         };
-        registry.register("decisions", "Log-in requests by outcome and reason", decisions);
+        registry.register(
+            "decisions",
+            "Log-in requests by outcome and reason",
+            decisions,
+        );
         registry.register(
             "decision_seconds",
             "From a request's receipt to its answer",
@@ -78,8 +82,16 @@ impl Metrics {
             metrics.clock_skew_seconds.clone(),
         );
         registry.register("kicks", "Connections ended", metrics.kicks.clone());
-        registry.register("evictions", "Devices evicted from memory", metrics.evictions.clone());
-        registry.register("sessions", "Sessions granted here", metrics.sessions.clone());
+        registry.register(
+            "evictions",
+            "Devices evicted from memory",
+            metrics.evictions.clone(),
+        );
+        registry.register(
+            "sessions",
+            "Sessions granted here",
+            metrics.sessions.clone(),
+        );
         registry.register(
             "cached_devices",
             "Device records in memory",

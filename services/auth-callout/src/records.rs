@@ -60,11 +60,7 @@ impl Source {
 }
 
 impl Records {
-    pub(crate) fn new(
-        store: Arc<dyn DeviceStore>,
-        capacity: usize,
-        serve_stale: Duration,
-    ) -> Self {
+    pub(crate) fn new(store: Arc<dyn DeviceStore>, capacity: usize, serve_stale: Duration) -> Self {
         Self {
             store,
             cache: Cache::new(capacity),
@@ -78,7 +74,10 @@ impl Records {
     /// The record from memory, if that is good enough at the monotonic time `now`.
     pub(crate) fn cached(&self, id: &DeviceId, now: Duration) -> Option<Found> {
         let version = self.versions.of(id);
-        let entry = self.cache.get(id).filter(|entry| entry.version == version)?;
+        let entry = self
+            .cache
+            .get(id)
+            .filter(|entry| entry.version == version)?;
         let age = self.unconfirmed_for(now)?;
         let (source, good_for) = if self.failing.load(Ordering::Relaxed) {
             // The store is known not to answer: waiting for it again would only be slow.
@@ -122,7 +121,10 @@ impl Records {
 
     fn stale(&self, id: &DeviceId, now: Duration) -> Option<Found> {
         let version = self.versions.of(id);
-        let entry = self.cache.get(id).filter(|entry| entry.version == version)?;
+        let entry = self
+            .cache
+            .get(id)
+            .filter(|entry| entry.version == version)?;
         Some(Found {
             record: Some(entry.record),
             version,

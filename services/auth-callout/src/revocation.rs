@@ -14,7 +14,8 @@ use crate::peers::Peers;
 use crate::random;
 use crate::worker::Shared;
 
-/// Kicks and searches under way at once.
+/// Jobs whose sessions are being ended at once, and as many searches. A search takes a hundred
+/// times as long as a kick and must not hold one up.
 const CONCURRENCY: usize = 64;
 
 /// How often a kick that was not answered is tried.
@@ -54,13 +55,14 @@ pub(crate) enum Origin {
 }
 
 /// What an event does to the sessions of its device.
-enum Effect {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
     None,
     Ends,
     Alters,
 }
 
-fn effect_of(kind: &EventKind) -> Effect {
+pub(crate) fn effect_of(kind: &EventKind) -> Effect {
     match kind {
         EventKind::DeviceDisabled | EventKind::DeviceRevoked | EventKind::DeviceDeleted => {
             Effect::Ends
@@ -90,9 +92,10 @@ impl Revocation {
     /// Another replica has applied a change to this device. Unless it has been applied here too,
     /// forgets what is remembered of the device and has its sessions decided again.
     pub(crate) fn hear(&self, id: DeviceId, epoch: &str, seq: u64) {
-        let known = self.applied().as_ref().is_some_and(|applied| {
-            applied.epoch.to_string() == epoch && applied.seq >= seq
-        });
+        let known = self
+            .applied()
+            .as_ref()
+            .is_some_and(|applied| applied.epoch.to_string() == epoch && applied.seq >= seq);
         if !known {
             self.shared.decider.records.evict(&id);
             let origin = Origin::Hint;
@@ -172,17 +175,34 @@ impl FeedSink for Revocation {
 pub(crate) struct Enforcer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) system: Option<SystemAccount>,
-    pub(crate) peers: Option<Peers>,
+    pub(crate) peers: Peers,
     pub(crate) accounts: Vec<String>,
+    kicking: Semaphore,
+    searching: Semaphore,
 }
 
 impl Enforcer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        system: Option<SystemAccount>,
+        peers: Peers,
+        accounts: Vec<String>,
+    ) -> Self {
+        Self {
+            shared,
+            system,
+            peers,
+            accounts,
+            kicking: Semaphore::new(CONCURRENCY),
+            searching: Semaphore::new(CONCURRENCY),
+        }
+    }
+
     pub(crate) async fn run(
         self: Arc<Self>,
         mut queue: mpsc::UnboundedReceiver<Job>,
         shutdown: Shutdown,
     ) {
-        let permits = Arc::new(Semaphore::new(CONCURRENCY));
         loop {
             let job = tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -191,18 +211,13 @@ impl Enforcer {
                     None => return,
                 },
             };
-            let Ok(permit) = permits.clone().acquire_owned().await else {
-                return;
-            };
             let enforcer = self.clone();
-            tokio::spawn(async move {
-                enforcer.enforce(job).await;
-                drop(permit);
-            });
+            tokio::spawn(async move { enforcer.enforce(job).await });
         }
     }
 
     async fn enforce(&self, job: Job) {
+        let kicking = self.kicking.acquire().await;
         let (id, ending, origin) = match job {
             Job::End {
                 id,
@@ -216,11 +231,13 @@ impl Enforcer {
         };
         let kicks = ending.iter().map(|session| self.kick(&id, &session.place));
         futures::future::join_all(kicks).await;
-        let Origin::Feed(position) = origin else { return };
-        if let Some(peers) = &self.peers {
-            peers.announce_eviction(&id, &position).await;
-        }
+        drop(kicking);
+        let Origin::Feed(position) = origin else {
+            return;
+        };
+        self.peers.announce_eviction(&id, &position).await;
         tokio::time::sleep(SEARCH_DELAY.mul_f64(1.0 + random::fraction())).await;
+        let _searching = self.searching.acquire().await;
         self.end_unremembered(&id).await;
     }
 

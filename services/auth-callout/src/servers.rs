@@ -105,7 +105,11 @@ impl Servers {
         };
         match system.identify(id.as_str()).await {
             Ok(Some(status)) => {
-                tracing::info!(server = status.name, server_id = status.id, "server verified");
+                tracing::info!(
+                    server = status.name,
+                    server_id = status.id,
+                    "server verified"
+                );
                 self.write_known(|known| known.insert(id.clone()));
                 Standing::Known
             }
@@ -144,7 +148,8 @@ impl Servers {
     }
 
     fn refuse_for(&self, id: &ServerKey, time: Duration) {
-        self.refused.insert(id.clone(), self.clock.monotonic() + time);
+        self.refused
+            .insert(id.clone(), self.clock.monotonic() + time);
     }
 
     fn read_known(&self) -> std::sync::RwLockReadGuard<'_, HashSet<ServerKey>> {

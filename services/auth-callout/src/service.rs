@@ -31,8 +31,10 @@ use crate::worker::{Shared, Worker};
 /// How long one question to the system account may take.
 const SYSTEM_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often gauges, and whether this replica may serve, are brought up to date.
+/// How often it is looked at whether this replica may serve…
 const TICK: Duration = Duration::from_millis(100);
+/// …and after how many of these gauges are brought up to date.
+const TICKS_PER_GAUGE: usize = 20;
 
 /// Messages from the system account that may wait.
 const WAITING_EVENTS: usize = 65_536;
@@ -91,13 +93,17 @@ pub async fn run(
         setup.login.replica.clone(),
         clock.clone(),
     );
-    let enforcer = Arc::new(Enforcer {
-        shared: shared.clone(),
-        system: system.clone(),
-        peers: Some(peers.clone()),
-        accounts: accounts.clone(),
-    });
-    tokio::spawn(follow(store, revocation.clone(), background.clone()));
+    let enforcer = Arc::new(Enforcer::new(
+        shared.clone(),
+        system.clone(),
+        peers.clone(),
+        accounts.clone(),
+    ));
+    tokio::spawn(follow(
+        store.clone(),
+        revocation.clone(),
+        background.clone(),
+    ));
     tokio::spawn(enforcer.clone().run(jobs, background.clone()));
     tokio::spawn(peers.run(revocation, background.clone()));
     tokio::spawn({
@@ -105,14 +111,37 @@ pub async fn run(
         async move { shared.decider.servers.recheck(background).await }
     });
     if let Some(system) = system {
-        tokio::spawn(watch_departures(shared.clone(), system, accounts, background.clone()));
+        tokio::spawn(watch_departures(
+            shared.clone(),
+            system,
+            accounts,
+            background.clone(),
+        ));
     }
-    tokio::spawn(Sweeper { enforcer, trust }.run(background.clone()));
+    let sweeper = Sweeper {
+        enforcer,
+        trust,
+        store,
+    };
+    tokio::spawn(sweeper.run(background.clone()));
 
     let (serving, may_serve) = watch::channel(false);
-    tokio::spawn(keep_time(shared.clone(), limits, log.writer(), serving, background.clone()));
-    let workers = Workers::start(&shared, &setup.login, setup.config.nats.workers, log, &may_serve, &shutdown)
-        .await?;
+    tokio::spawn(keep_time(
+        shared.clone(),
+        limits,
+        log.writer(),
+        serving,
+        background.clone(),
+    ));
+    let workers = Workers::start(
+        &shared,
+        &setup.login,
+        setup.config.nats.workers,
+        log,
+        &may_serve,
+        &shutdown,
+    )
+    .await?;
     let readiness = Arc::new(ServiceReadiness {
         shared,
         subscriptions: workers.subscriptions.clone(),
@@ -145,7 +174,9 @@ async fn watch_departures(
     accounts: Vec<String>,
     shutdown: Shutdown,
 ) {
-    let events = system.session_events(accounts.iter().map(String::as_str)).await;
+    let events = system
+        .session_events(accounts.iter().map(String::as_str))
+        .await;
     let mut events = match events {
         Ok(events) => std::pin::pin!(events.into_stream()),
         Err(error) => {
@@ -168,7 +199,12 @@ async fn watch_departures(
             && let Ok(id) = leafgate_identity::DeviceId::parse(&event.user)
             && let Ok(server_id) = leafgate_nats_jwt::ServerKey::parse(&event.server_id)
         {
-            tracing::debug!(device = id.as_str(), cid = event.client_id, reason, "device left");
+            tracing::debug!(
+                device = id.as_str(),
+                cid = event.client_id,
+                reason,
+                "device left"
+            );
             let place = Place {
                 server_id,
                 client_id: event.client_id,
@@ -188,7 +224,7 @@ async fn keep_time(
     shutdown: Shutdown,
 ) {
     let mut ticks = tokio::time::interval(TICK);
-    loop {
+    for number in 0_usize.. {
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = ticks.tick() => {}
@@ -199,9 +235,11 @@ async fn keep_time(
         let unconfirmed = decider.records.unconfirmed_for(decider.clock.monotonic());
         let may_serve = unconfirmed.is_some_and(|time| time < limits.serve_stale());
         serving.send_if_modified(|serving| std::mem::replace(serving, may_serve) != may_serve);
-        metrics.sessions.set(gauge(decider.grants.len()));
-        metrics.cached_devices.set(gauge(decider.records.len()));
-        metrics.log_lines_dropped.set(gauge(log.dropped()));
+        if number.is_multiple_of(TICKS_PER_GAUGE) {
+            metrics.sessions.set(gauge(decider.grants.len()));
+            metrics.cached_devices.set(gauge(decider.records.len()));
+            metrics.log_lines_dropped.set(gauge(log.dropped()));
+        }
     }
 }
 
@@ -304,7 +342,11 @@ impl Readiness for ServiceReadiness {
             degraded.push("the registry can't be followed: known devices only".to_owned());
         }
         let workers = self.subscriptions.len();
-        let idle = self.subscriptions.iter().filter(|worker| !worker.is_live()).count();
+        let idle = self
+            .subscriptions
+            .iter()
+            .filter(|worker| !worker.is_live())
+            .count();
         if idle > 0 {
             degraded.push(format!("{idle} of {workers} workers take no requests"));
         }

@@ -182,7 +182,10 @@ fn login(config: &Config, problems: &mut Problems) -> Option<Login> {
             None
         }
     };
-    let replica = problems.note("replica", Name::parse(&config.replica).map_err(Source::from));
+    let replica = problems.note(
+        "replica",
+        Name::parse(&config.replica).map_err(Source::from),
+    );
     let seed = problems.note("[nats] nkey_seed_file", user_seed(&nats.nkey_seed_file));
     let (replica, seed) = (replica?, seed?);
     Some(Login {
@@ -194,11 +197,7 @@ fn login(config: &Config, problems: &mut Problems) -> Option<Login> {
     })
 }
 
-fn system_login(
-    config: &Config,
-    login: Option<&Login>,
-    problems: &mut Problems,
-) -> Option<Login> {
+fn system_login(config: &Config, login: Option<&Login>, problems: &mut Problems) -> Option<Login> {
     let system = config.system.as_ref()?;
     let seed = problems.note("[system] nkey_seed_file", user_seed(&system.nkey_seed_file))?;
     let login = login?.clone();

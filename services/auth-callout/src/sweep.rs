@@ -1,29 +1,46 @@
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use leafgate_identity::DeviceId;
+use leafgate_registry::{DeviceStore, StoreError};
 use leafgate_runtime::Shutdown;
 use leafgate_sessions::{AskSystemError, Connection, ConnectionFilter, SystemAccount};
 
 use crate::grants::Place;
 use crate::live::admits_live;
 use crate::records::Found;
-use crate::revocation::Enforcer;
+use crate::revocation::{Effect, Enforcer, effect_of};
 use crate::setup::Trust;
 
-/// How often live connections are compared with the registry.
+/// How often live connections are compared with the registry…
 const EVERY: Duration = Duration::from_secs(60);
+/// …and how soon again after that has failed.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// A sweep that would end more sessions than this, or than one in [`SHARE`], ends none: it is
-/// likelier that the registry is wrong than that so many changes went unnoticed.
+/// More sessions than this, or than one in [`SHARE`], are not ended unless the change feed accounts
+/// for each: it is likelier that the registry is wrong than that so many changes bypassed the feed.
 const FEW: usize = 20;
 const SHARE: usize = 100;
 
-/// Finds what bypassed the change feed: compares live connections with the registry at start and
-/// every minute.
+/// Events read from the store at once.
+const PAGE: usize = 1000;
+
+/// Finds what no replica saw happen, or what bypassed the change feed: compares live connections
+/// with the registry at start and every minute.
 pub(crate) struct Sweeper {
     pub(crate) enforcer: Arc<Enforcer>,
     pub(crate) trust: Arc<Trust>,
+    pub(crate) store: Arc<dyn DeviceStore>,
+}
+
+/// Why live connections can't be compared with the registry.
+#[derive(Debug, thiserror::Error)]
+enum SweepError {
+    #[error(transparent)]
+    System(#[from] AskSystemError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Sweeper {
@@ -42,6 +59,7 @@ impl Sweeper {
                     error = &error as &dyn std::error::Error,
                     "live connections could not be compared with the registry"
                 );
+                ticks.reset_after(RETRY_AFTER);
             }
         }
     }
@@ -63,7 +81,7 @@ impl Sweeper {
     }
 
     /// Ends device sessions on any server that the registry does not admit.
-    async fn sweep_live(&self, system: &SystemAccount) -> Result<(), AskSystemError> {
+    async fn sweep_live(&self, system: &SystemAccount) -> Result<(), SweepError> {
         let mut seen = 0;
         let mut unwanted = Vec::new();
         for account in &self.enforcer.accounts {
@@ -81,12 +99,7 @@ impl Sweeper {
             }
         }
         if unwanted.len() > FEW.max(seen / SHARE) {
-            tracing::error!(
-                unwanted = unwanted.len(),
-                seen,
-                "the sweep would end too many sessions at once and ends none: is the registry right?"
-            );
-            return Ok(());
+            unwanted = self.accounted_for(unwanted, seen).await?;
         }
         for (id, place) in unwanted {
             self.enforcer.kick(&id, &place).await;
@@ -94,12 +107,51 @@ impl Sweeper {
         Ok(())
     }
 
+    /// Of so many sessions only those to end that the feed has an event for, if the others are
+    /// still too many.
+    async fn accounted_for(
+        &self,
+        unwanted: Vec<(DeviceId, Place)>,
+        seen: usize,
+    ) -> Result<Vec<(DeviceId, Place)>, StoreError> {
+        let changed = self.changed_devices().await?;
+        let (explained, unexplained): (Vec<_>, Vec<_>) = unwanted
+            .into_iter()
+            .partition(|(id, _)| changed.contains(id));
+        if unexplained.len() <= FEW.max(seen / SHARE) {
+            return Ok([explained, unexplained].concat());
+        }
+        tracing::error!(
+            sessions = unexplained.len(),
+            seen,
+            "the registry no longer admits many sessions and has no event that says why: they \
+             are left alone; is it the right registry?"
+        );
+        Ok(explained)
+    }
+
+    /// The devices that any event has ended or altered the sessions of.
+    async fn changed_devices(&self) -> Result<HashSet<DeviceId>, StoreError> {
+        let mut changed = HashSet::new();
+        let mut seq = 0;
+        loop {
+            let events = self.store.events_after(seq, PAGE).await?;
+            let Some(last) = events.last() else {
+                return Ok(changed);
+            };
+            seq = last.seq;
+            let altering = events
+                .into_iter()
+                .filter(|event| effect_of(&event.kind) != Effect::None);
+            changed.extend(altering.filter_map(|event| event.device));
+        }
+    }
+
     /// The device whose session this is, if its record does not admit it. Connections of others
     /// than devices, and those that another replica looks after, are left alone.
     async fn is_unwanted(&self, connection: &Connection) -> Option<DeviceId> {
         let id = self.device_of(connection)?;
-        let mine = self.enforcer.peers.as_ref().is_none_or(|peers| peers.is_mine(&id));
-        if !mine {
+        if !self.enforcer.peers.is_mine(&id) {
             return None;
         }
         let found = self.found(&id).await?;

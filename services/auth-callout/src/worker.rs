@@ -98,7 +98,11 @@ impl Worker {
                     }
                 }
             }
-            match self.client.queue_subscribe(AUTH_REQUEST, CALLOUT_QUEUE.into()).await {
+            match self
+                .client
+                .queue_subscribe(AUTH_REQUEST, CALLOUT_QUEUE.into())
+                .await
+            {
                 Ok(mut requests) => {
                     // Without a connection the subscription waits for one.
                     tokio::select! {
@@ -202,7 +206,10 @@ impl Worker {
         if waiting.is_empty() {
             return;
         }
-        self.shared.metrics.batch_requests.observe(waiting.len() as f64);
+        self.shared
+            .metrics
+            .batch_requests
+            .observe(waiting.len() as f64);
         for (case, reply) in self.verified(waiting) {
             match self.shared.decider.try_decide(&case) {
                 Step::Done(answer) => self.answer(&case, answer, reply).await,
@@ -293,10 +300,11 @@ impl Worker {
                 reason: Reason::RequestSealBroken,
                 detail: "the request is sealed, but no xkey_seed_file is configured".to_owned(),
             })?;
-        let request = UnverifiedRequest::open(payload, &peer.shared).map_err(|error| match error {
-            OpenRequestError::Box(error) => broken(&error),
-            OpenRequestError::Decode(error) => denial(Reason::RequestMalformed, &error),
-        })?;
+        let request =
+            UnverifiedRequest::open(payload, &peer.shared).map_err(|error| match error {
+                OpenRequestError::Box(error) => broken(&error),
+                OpenRequestError::Decode(error) => denial(Reason::RequestMalformed, &error),
+            })?;
         Ok((request, peer))
     }
 
@@ -337,15 +345,19 @@ impl Worker {
     }
 
     fn note(&mut self, case: &Case, answer: &Answer) {
-        let skew = case.request.skew_secs(self.shared.decider.clock.now().as_secs());
+        let skew = case
+            .request
+            .skew_secs(self.shared.decider.clock.now().as_secs());
         self.shared.metrics.clock_skew_seconds.set(skew);
         let clock = self.shared.decider.clock.clone();
-        self.log.decided(case, answer, &self.shared.metrics, &*clock);
+        self.log
+            .decided(case, answer, &self.shared.metrics, &*clock);
     }
 
     fn drop_message(&mut self, denial: Denial, received: Duration) {
         let clock = self.shared.decider.clock.clone();
-        self.log.dropped(denial, received, &self.shared.metrics, &*clock);
+        self.log
+            .dropped(denial, received, &self.shared.metrics, &*clock);
     }
 }
 
@@ -376,20 +388,14 @@ struct RequestPlace {
 
 impl RequestPlace {
     /// Takes the opened box as proof of origin where its xkey is bound to the server.
-    fn trust(
-        &self,
-        request: UnverifiedRequest,
-    ) -> Result<AuthorizationRequest, UnverifiedRequest> {
+    fn trust(&self, request: UnverifiedRequest) -> Result<AuthorizationRequest, UnverifiedRequest> {
         match self.peer.as_ref().and_then(|peer| peer.binding()) {
             Some(binding) => request.trust_opened_box(binding),
             None => Err(request),
         }
     }
 
-    fn into_case(
-        self,
-        request: AuthorizationRequest,
-    ) -> (Case, Subject) {
+    fn into_case(self, request: AuthorizationRequest) -> (Case, Subject) {
         let case = Case {
             request,
             peer: self.peer,

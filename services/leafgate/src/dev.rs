@@ -9,6 +9,7 @@ use leafgate_identity::UnixMs;
 use leafgate_processes::NatsServerBinary;
 use leafgate_registry::{Act, Actor};
 use leafgate_runtime::{Clock, Environment, SystemClock, shutdown_on_signals};
+use nix::unistd::{User, geteuid};
 
 use crate::local::{Endpoints, LocalDir, LocalSite, SiteOptions};
 
@@ -16,7 +17,12 @@ use crate::local::{Endpoints, LocalDir, LocalSite, SiteOptions};
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The folder that keeps everything from run to run.
-    #[arg(long, value_name = "DIR", default_value = ".leafgate", env = "LEAFGATE_DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = ".leafgate",
+        env = "LEAFGATE_DIR"
+    )]
     dir: PathBuf,
     /// Where devices connect; 0 takes any free port.
     #[arg(long, value_name = "PORT", default_value_t = 4222)]
@@ -70,14 +76,18 @@ pub async fn run(arguments: &Arguments, environment: &Environment) -> anyhow::Re
         replicas: arguments.replicas.into(),
     }
     .options(&arguments.site, environment)?;
-    let act = cli_act(environment, clock.now());
+    let act = cli_act(clock.now());
     let dir = LocalDir::create(&arguments.dir)?;
     let started = tokio::select! {
         started = LocalSite::start(dir, &options, &act) => started,
         () = shutdown.cancelled() => return Ok(ExitCode::SUCCESS),
     };
     let mut site = started?;
-    welcome(&site.endpoints(), site.dir(), clock.monotonic().as_secs_f64());
+    welcome(
+        &site.endpoints(),
+        site.dir(),
+        clock.monotonic().as_secs_f64(),
+    );
     let failure = tokio::select! {
         failure = site.watch() => Some(failure),
         () = shutdown.cancelled() => None,
@@ -105,17 +115,23 @@ fn welcome(endpoints: &Endpoints, dir: &LocalDir, secs: f64) {
     }
     println!("Try, in another terminal:");
     println!("  leafgate device register 0001 --type thermostat --out devices --dir {root}");
-    println!("  leafgate connect 0001 --cert-dir devices --url {} --sub device.0001.cmd", endpoints.device_url);
+    println!(
+        "  leafgate connect 0001 --cert-dir devices --url {} --sub device.0001.cmd",
+        endpoints.device_url
+    );
 }
 
-/// Who acts on the registry from the command line, and when.
-pub(crate) fn cli_act(environment: &Environment, at: UnixMs) -> Act {
-    let user = environment.get("USER").or_else(|| environment.get("LOGNAME"));
-    let user = user.map_or_else(|| nix::unistd::geteuid().to_string(), Clone::clone);
-    let actor = Actor::parse(&format!("cli:{user}"));
+/// Who acts on the registry from the command line, and when: the user as whom this process runs,
+/// whatever the environment says.
+pub(crate) fn cli_act(at: UnixMs) -> Act {
+    let uid = geteuid();
+    let user = User::from_uid(uid).ok().flatten();
+    let named = user.and_then(|user| Actor::parse(&format!("cli:{}", user.name)).ok());
     Act {
-        actor: actor.unwrap_or_else(|_| {
-            Actor::parse("cli:unknown").expect("a short name without control characters")
+        // In a container many a user has no name.
+        actor: named.unwrap_or_else(|| {
+            Actor::parse(&format!("cli:uid-{uid}"))
+                .expect("a short name without control characters")
         }),
         at,
     }

@@ -95,6 +95,7 @@ pub async fn events_come_in_pages_without_gaps(fixture: &dyn StoreFixture) {
             }
             assert!(page.len() <= limit);
             paged.extend(page);
+            assert!(paged.len() <= all.len(), "the feed has no end");
         }
         assert_eq!(paged, all);
     }

@@ -2,7 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leafgate_identity::{DeviceId, TrustDomainName, UnixMs};
-use leafgate_registry::{Act, Action, Actor, Change, DeviceState, DeviceStore, MemoryStore, NewDevice};
+use leafgate_registry::{
+    Act, Action, Actor, Change, DeviceState, DeviceStore, MemoryStore, NewDevice,
+};
 
 use super::*;
 
@@ -55,7 +57,10 @@ fn state(found: &Found) -> DeviceState {
 async fn a_record_is_kept_until_it_is_evicted() {
     let (store, records) = one_device().await;
     assert!(records.cached(&id(), at(10)).is_none());
-    assert_eq!(records.look_up(&id(), at(10)).await.unwrap().source, Source::Store);
+    assert_eq!(
+        records.look_up(&id(), at(10)).await.unwrap().source,
+        Source::Store
+    );
     let found = records.cached(&id(), at(11)).unwrap();
     assert_eq!((found.source, found.good_for), (Source::Cache, None));
     disable(&store).await;
@@ -98,7 +103,10 @@ async fn without_confirmation_memory_serves_only_while_the_store_fails_and_for_a
     assert_eq!(found.good_for, Some(SERVE_STALE - at(4)));
     assert!(records.cached(&id(), at(10 + 3_601)).is_none());
     records.confirm(at(4_000));
-    assert_eq!(records.cached(&id(), at(4_000)).unwrap().source, Source::Cache);
+    assert_eq!(
+        records.cached(&id(), at(4_000)).unwrap().source,
+        Source::Cache
+    );
 }
 
 #[tokio::test]

@@ -1,16 +1,20 @@
 //! Files that the caller names.
 
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 
-use super::error::{CliError, Exit};
+use secrecy::SecretString;
 
-const PRIVATE_MODE: u32 = 0o600;
+use super::error::{CliError, Exit};
+use crate::local::{CredentialFiles, Draft, write_secret};
 
 /// Longer than any policy, certificate or request that people write.
 const MAX_BYTES: u64 = 1 << 20;
+
+/// The registry knows the certificate as issued, and nobody has it.
+pub(crate) const LOST_CERTIFICATE: &str =
+    "a certificate was issued and is lost; ask for another once the file can be written";
 
 /// Reads a text file; `-` is standard input.
 pub(crate) fn read_text(path: &Path) -> Result<String, CliError> {
@@ -33,18 +37,7 @@ fn bounded(source: impl Read) -> io::Result<String> {
 
 /// Writes a new file that only its owner may read, and overwrites none.
 pub(crate) fn write_new_secret(path: &Path, secret: &str) -> Result<(), CliError> {
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(PRIVATE_MODE)
-        .open(path)
-        .and_then(|mut file| {
-            // The mode given at creation passes through the umask.
-            file.set_permissions(Permissions::from_mode(PRIVATE_MODE))?;
-            writeln!(file, "{secret}")?;
-            file.sync_all()
-        });
-    written.map_err(|error| match error.kind() {
+    write_secret(path, secret).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => CliError::new(
             Exit::Conflict,
             format!(
@@ -53,27 +46,51 @@ pub(crate) fn write_new_secret(path: &Path, secret: &str) -> Result<(), CliError
             ),
         )
         .hint("name another file, or remove this one if nothing needs it any more"),
-        _ => CliError::file("write", path, &error),
+        _ => unwritable(path, &error),
     })
 }
 
 /// Writes a file that only its owner may read, in place of an older one as a whole.
 pub(crate) fn replace_private(path: &Path, text: &str) -> Result<(), CliError> {
-    let failed = |error: io::Error| CliError::file("write", path, &error);
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let draft = path.with_file_name(name);
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(PRIVATE_MODE)
-        .open(&draft)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&draft, path));
-    written.map_err(failed)
+    Draft::private(path)
+        .and_then(|draft| draft.publish(text))
+        .map_err(|error| unwritable(path, &error))
+}
+
+/// A public file in the making, before anything is done that could not be written then.
+pub(crate) fn draft_public(path: &Path) -> Result<Draft, CliError> {
+    Draft::public(path).map_err(|error| unwritable(path, &error))
+}
+
+/// Finishes what [`draft_public`] began.
+pub(crate) fn publish(draft: Draft, text: &str) -> Result<(), CliError> {
+    let path = draft.path().to_owned();
+    draft
+        .publish(text)
+        .map_err(|error| unwritable(&path, &error))
+}
+
+/// The places of a certificate and its key, before they are made.
+pub(crate) fn prepare_credentials(stem: &Path) -> Result<CredentialFiles, CliError> {
+    CredentialFiles::prepare(stem).map_err(|error| CliError::from(error).exiting(Exit::Usage))
+}
+
+/// Finishes what [`prepare_credentials`] began.
+pub(crate) fn write_credentials(
+    files: CredentialFiles,
+    chain_pem: &str,
+    private_key_pem: Option<&SecretString>,
+) -> Result<(), CliError> {
+    let key =
+        private_key_pem.ok_or_else(|| CliError::new(Exit::Wrong, "no key was made for it"))?;
+    files.write(chain_pem, key).map_err(|error| {
+        let error = CliError::from(error).exiting(Exit::Usage);
+        error.hint(LOST_CERTIFICATE)
+    })
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> CliError {
+    CliError::file("write", path, error)
 }
 
 /// Makes a folder, and those above it, where there is none.
@@ -81,38 +98,22 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), CliError> {
     fs::create_dir_all(path).map_err(|error| CliError::file("make the folder", path, &error))
 }
 
+/// Lines that say what is in which file.
+pub(crate) fn explain_files(files: &[(&Path, &str)]) -> String {
+    let names = files.iter().map(|(path, _)| path.display().to_string());
+    let names: Vec<String> = names.collect();
+    let width = names.iter().map(|name| name.chars().count()).max();
+    let width = width.unwrap_or(0);
+    let lines = names.iter().zip(files);
+    let lines: Vec<String> = lines
+        .map(|(name, (_, what))| format!("  {name:<width$}   {what}"))
+        .collect();
+    lines.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().permissions().mode() & 0o777
-    }
-
-    #[test]
-    fn secrets_are_private_and_never_overwritten() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("seed");
-        write_new_secret(&path, "first").unwrap();
-        assert_eq!(mode(&path), 0o600);
-        let refused = write_new_secret(&path, "second").unwrap_err();
-        assert_eq!(refused.exit(), Exit::Conflict);
-        assert_eq!(fs::read_to_string(&path).unwrap(), "first\n");
-    }
-
-    #[test]
-    fn a_replaced_file_is_private_whatever_it_was() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("callout.toml");
-        fs::write(&path, "old").unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        replace_private(&path, "new").unwrap();
-        assert_eq!(
-            (mode(&path), fs::read_to_string(&path).unwrap()),
-            (0o600, "new".to_owned())
-        );
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
 
     #[test]
     fn what_is_too_long_is_not_read() {

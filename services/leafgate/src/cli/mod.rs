@@ -92,7 +92,7 @@ struct Context {
 impl Context {
     /// Who acts on the registry, and that it is now.
     fn act(&self) -> Act {
-        cli_act(&self.environment, self.clock.now())
+        cli_act(self.clock.now())
     }
 }
 

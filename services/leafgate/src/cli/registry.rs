@@ -1,13 +1,14 @@
 //! The registry that a command works on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use leafgate_pki::CaDirectory;
 use leafgate_registrar::Registrar;
-use leafgate_registry::{Act, DeviceStore};
+use leafgate_registry::DeviceStore;
 
-use super::error::CliError;
-use crate::local::{LocalDir, open_registrar};
+use super::error::{CliError, Exit};
+use crate::local::{LocalDir, OpenLocalDirError, open_existing_registrar};
 use crate::wiring::open_local_store_read_only;
 
 /// Which registry to work on.
@@ -25,8 +26,30 @@ pub(crate) struct RegistryArguments {
 }
 
 impl RegistryArguments {
+    /// The folder, whatever is in it.
+    pub(super) fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The folder, if there is a registry in it: none is made by the way, least of all in order
+    /// to be found sound.
     fn open_dir(&self) -> Result<LocalDir, CliError> {
-        Ok(LocalDir::open(&self.dir)?)
+        let missing = || {
+            let dir = self.dir.display();
+            CliError::new(Exit::Unreachable, format!("{dir} holds no registry")).hint(format!(
+                "run `leafgate dev --dir {dir}` for one with servers to play with, or \
+                 `leafgate registry init --dir {dir}`; or name another folder with --dir"
+            ))
+        };
+        let dir = match LocalDir::open(&self.dir) {
+            Err(OpenLocalDirError::Missing { .. }) => return Err(missing()),
+            opened => opened?,
+        };
+        match dir.registry().try_exists() {
+            Ok(false) => Err(missing()),
+            // Opening it tells better what is wrong.
+            Ok(true) | Err(_) => Ok(dir),
+        }
     }
 
     /// The store, for reading.
@@ -36,12 +59,13 @@ impl RegistryArguments {
     }
 
     /// Who carries out changes.
-    pub(crate) async fn registrar(&self, act: &Act) -> Result<Registrar, CliError> {
-        Ok(open_registrar(&self.open_dir()?, act).await?)
+    pub(crate) async fn registrar(&self) -> Result<Registrar, CliError> {
+        Ok(open_existing_registrar(&self.open_dir()?).await?)
     }
 
-    /// The file of the root certificate, which verifies every server.
-    pub(crate) fn root_certificate(&self) -> Result<PathBuf, CliError> {
-        Ok(self.open_dir()?.ca().join("root.crt"))
+    /// The files of the authorities.
+    pub(crate) fn authorities(&self) -> Result<CaDirectory, CliError> {
+        let opened = CaDirectory::open(&self.open_dir()?.ca());
+        opened.map_err(|error| CliError::caused(Exit::Unreachable, &error))
     }
 }

@@ -44,7 +44,8 @@ impl<'a> Cast<'a> {
         fs::copy(&endpoints.ca_file, credentials.join("ca.crt")).context("ca.crt")?;
         let cast = Self {
             registrar: open_registrar(site.dir(), act).await?,
-            telemetry: application(&endpoints, &endpoints.hub_telemetry_nkey_file, "_INBOX").await?,
+            telemetry: application(&endpoints, &endpoints.hub_telemetry_nkey_file, "_INBOX")
+                .await?,
             commands: application(
                 &endpoints,
                 &endpoints.hub_command_nkey_file,
@@ -68,7 +69,11 @@ impl<'a> Cast<'a> {
         let stem = self.credentials.join(id.as_str());
         let made = self
             .registrar
-            .register_with_certificate(new_device(id, device_type), CertificateKey::New, &self.act())
+            .register_with_certificate(
+                new_device(id, device_type),
+                CertificateKey::New,
+                &self.act(),
+            )
             .await?;
         let key = made.private_key_pem.context("no key was made")?;
         write_credentials(&stem, &made.issued.chain_pem, &key)
@@ -95,7 +100,10 @@ impl<'a> Cast<'a> {
 
     /// The line that the callout logs after `mark` with all of these words.
     pub(super) async fn decision(&mut self, mark: LogMark, words: &str) -> anyhow::Result<String> {
-        Ok(self.callout().wait_for_log_since(mark, words, PATIENCE).await?)
+        Ok(self
+            .callout()
+            .wait_for_log_since(mark, words, PATIENCE)
+            .await?)
     }
 
     fn callout(&mut self) -> &mut leafgate_processes::Child {
@@ -104,7 +112,8 @@ impl<'a> Cast<'a> {
 
     /// Signs a certificate past the registrar: genuine, but of no registered device.
     pub(super) async fn sign_past_registrar(&self, name: &str) -> anyhow::Result<()> {
-        self.sign_with(&CaDirectory::open(&self.site.dir().ca())?, name, name).await
+        self.sign_with(&CaDirectory::open(&self.site.dir().ca())?, name, name)
+            .await
     }
 
     /// Signs a certificate for a device with the authority of somebody else.
@@ -122,7 +131,10 @@ impl<'a> Cast<'a> {
         let issued = issuer.issue(prepared).await?;
         let stem = self.credentials.join(name);
         fs::write(stem.with_extension("crt"), &issued.chain_pem)?;
-        fs::write(stem.with_extension("key"), key.private_key_pem.expose_secret())?;
+        fs::write(
+            stem.with_extension("key"),
+            key.private_key_pem.expose_secret(),
+        )?;
         Ok(())
     }
 }

@@ -34,7 +34,7 @@ pub struct Arguments {
 /// The servers did not start.
 pub async fn run(arguments: &Arguments, environment: &Environment) -> anyhow::Result<ExitCode> {
     let clock = SystemClock::start();
-    let act = cli_act(environment, clock.now());
+    let act = cli_act(clock.now());
     let options = SiteArguments {
         device_port: arguments.device_port,
         leaf_nodes: 1,

@@ -67,7 +67,11 @@ impl<'a> Report<'a> {
     /// The sum, and what to do next.
     pub(super) fn end(self) -> ExitCode {
         let steps = self.proven + self.failed;
-        println!("\n{} of {steps} proven in {:.1} s.", self.proven, self.clock.monotonic().as_secs_f64());
+        println!(
+            "\n{} of {steps} proven in {:.1} s.",
+            self.proven,
+            self.clock.monotonic().as_secs_f64()
+        );
         if self.failed > 0 {
             return ExitCode::from(1);
         }

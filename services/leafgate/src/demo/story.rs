@@ -78,7 +78,10 @@ async fn log_in(cast: &mut Cast<'_>, id: &str) -> anyhow::Result<(Device, String
 }
 
 async fn metrics_reach_the_hub(cast: &Cast<'_>, device: &Device) -> anyhow::Result<String> {
-    let mut telemetry = cast.telemetry.subscribe("site.demo.device.*.metrics.>").await?;
+    let mut telemetry = cast
+        .telemetry
+        .subscribe("site.demo.device.*.metrics.>")
+        .await?;
     cast.telemetry.flush().await?;
     // The hub's interest travels to the leaf on its own time: until it has, nothing is forwarded.
     let started = cast.clock.monotonic();
@@ -88,9 +91,17 @@ async fn metrics_reach_the_hub(cast: &Cast<'_>, device: &Device) -> anyhow::Resu
         device.client.flush().await?;
         match next_message(&mut telemetry, Duration::from_millis(100)).await {
             Ok(message) => {
-                ensure!(message.payload == "21.5", "the hub got {:?}", message.payload);
+                ensure!(
+                    message.payload == "21.5",
+                    "the hub got {:?}",
+                    message.payload
+                );
                 let expected = "site.demo.device.0001.metrics.temperature";
-                ensure!(message.subject.as_str() == expected, "it came as {}", message.subject);
+                ensure!(
+                    message.subject.as_str() == expected,
+                    "it came as {}",
+                    message.subject
+                );
                 return Ok(message.subject.to_string());
             }
             Err(error) if cast.clock.monotonic() - started > PATIENCE => bail!(error),
@@ -130,7 +141,11 @@ async fn command_is_answered(cast: &Cast<'_>, device: &Device) -> anyhow::Result
         answered = commanding => answered?,
         failed = obedient => return failed,
     };
-    ensure!(answer.payload == "21 degrees set", "the hub got {:?}", answer.payload);
+    ensure!(
+        answer.payload == "21 degrees set",
+        "the hub got {:?}",
+        answer.payload
+    );
     Ok(format!("{:.1} ms", took.as_secs_f64() * 1000.0))
 }
 
@@ -156,15 +171,24 @@ async fn replies_reach_nobody_else(
 
     for reply in [TARGET, "site.demo.device.0002.cmd"] {
         for subject in ["device.0001.metrics.temperature", "device.0001.status"] {
-            first.client.publish_with_reply(subject, reply, "open sesame".into()).await?;
+            first
+                .client
+                .publish_with_reply(subject, reply, "open sesame".into())
+                .await?;
         }
     }
     first.client.flush().await?;
     let own = first.client.subscribe("device.0001.metrics.>").await?;
     let refusal = first.refusal(PATIENCE).await?;
-    ensure!(refusal.contains("Subscription"), "hearing its own echo: {refusal}");
+    ensure!(
+        refusal.contains("Subscription"),
+        "hearing its own echo: {refusal}"
+    );
     drop(own);
-    first.client.publish_with_reply("device.0001.cmd", TARGET, "to myself".into()).await?;
+    first
+        .client
+        .publish_with_reply("device.0001.cmd", TARGET, "to myself".into())
+        .await?;
     let refusal = first.refusal(PATIENCE).await?;
     ensure!(refusal.contains("Publish"), "commanding itself: {refusal}");
     first.client.publish(TARGET, "open sesame".into()).await?;
@@ -172,10 +196,16 @@ async fn replies_reach_nobody_else(
     ensure!(refusal.contains(TARGET), "publishing there: {refusal}");
 
     // Whatever had got through would have come before this.
-    cast.commands.publish("site.demo.device.0002.cmd", "from the hub".into()).await?;
+    cast.commands
+        .publish("site.demo.device.0002.cmd", "from the hub".into())
+        .await?;
     cast.commands.flush().await?;
     let heard = next_message(&mut commands, PATIENCE).await?;
-    ensure!(heard.payload == "from the hub", "0002 heard {:?}", heard.payload);
+    ensure!(
+        heard.payload == "from the hub",
+        "0002 heard {:?}",
+        heard.payload
+    );
     Ok("0002 heard the hub alone".to_owned())
 }
 
@@ -199,11 +229,7 @@ enum Ending {
 }
 
 /// Changes the device's state: its live session must end, and the next log-in be refused.
-async fn ends(
-    cast: &mut Cast<'_>,
-    mut device: Device,
-    ending: Ending,
-) -> anyhow::Result<String> {
+async fn ends(cast: &mut Cast<'_>, mut device: Device, ending: Ending) -> anyhow::Result<String> {
     let id = DeviceId::parse("0001")?;
     let started = cast.clock.monotonic();
     let act = cast.act();
@@ -211,7 +237,10 @@ async fn ends(
         Ending::Disable => (cast.registrar.disable(&id, &act).await, "device-disabled"),
         Ending::Revoke => {
             let unspecified = RevocationReason::Unspecified;
-            (cast.registrar.revoke(&id, unspecified, &act).await, "device-revoked")
+            (
+                cast.registrar.revoke(&id, unspecified, &act).await,
+                "device-revoked",
+            )
         }
     };
     ended?;

@@ -53,7 +53,10 @@ impl Callout {
             .with_context(|| format!("no health address in {started:?}"))?;
         child
             .wait_until("/readyz", READY_LIMIT, async || {
-                Ok(http_get(health, "/readyz").await.ok().filter(|answer| answer.starts_with("HTTP/1.0 200")))
+                Ok(http_get(health, "/readyz")
+                    .await
+                    .ok()
+                    .filter(|answer| answer.starts_with("HTTP/1.0 200")))
             })
             .await?;
         Ok(Self { child, health })
@@ -173,7 +176,10 @@ impl CalloutFiles {
         }
         let mut trust_domain: Vec<TrustDomain<'_>> = Vec::new();
         for domain in &self.trust_domains {
-            match trust_domain.iter_mut().find(|known| known.name == domain.name) {
+            match trust_domain
+                .iter_mut()
+                .find(|known| known.name == domain.name)
+            {
                 Some(known) => known.issuers.push(&domain.issuer),
                 None => trust_domain.push(TrustDomain {
                     name: &domain.name,

@@ -54,7 +54,10 @@ impl Endpoints {
     /// There is none: nothing runs there.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let text = fs::read_to_string(path).with_context(|| {
-            format!("no site runs here ({} is missing); start one with `leafgate dev`", path.display())
+            format!(
+                "no site runs here ({} is missing); start one with `leafgate dev`",
+                path.display()
+            )
         })?;
         serde_json::from_str(&text).with_context(|| format!("{} can't be read", path.display()))
     }

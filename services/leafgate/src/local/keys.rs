@@ -1,6 +1,3 @@
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -8,6 +5,8 @@ use leafgate_nats_jwt::{CurveKey, KeyKind, SigningKey};
 use leafgate_runtime::read_secret;
 use rand_core::OsRng;
 use secrecy::{ExposeSecret, SecretString};
+
+use super::files::write_secret;
 
 /// The seeds of a local site, one a file, made on first use and kept.
 #[derive(Debug, Clone)]
@@ -33,7 +32,9 @@ impl LocalKeys {
     /// # Errors
     /// A file that can't be read or written, or holds another kind of key.
     pub fn signing(&self, name: &str, kind: KeyKind) -> anyhow::Result<SigningKey> {
-        let seed = self.load_or_make(name, || SigningKey::generate(kind, &mut OsRng).seed().clone())?;
+        let seed = self.load_or_make(name, || {
+            SigningKey::generate(kind, &mut OsRng).seed().clone()
+        })?;
         SigningKey::from_seed_of(kind, &seed)
             .with_context(|| format!("{}", self.path(name).display()))
     }
@@ -61,16 +62,4 @@ impl LocalKeys {
             .with_context(|| format!("can't write {}", path.display()))?;
         Ok(seed)
     }
-}
-
-/// Writes a new file that only its owner may read.
-pub(crate) fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(secret.as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()
 }

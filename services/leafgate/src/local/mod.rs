@@ -4,6 +4,7 @@ mod callouts;
 mod device;
 mod dir;
 mod endpoints;
+mod files;
 mod keys;
 mod registrar;
 mod site;
@@ -12,7 +13,9 @@ pub use callouts::{Callout, http_get};
 pub use device::{Credentials, Device, LogInError, NotSeenError, next_message};
 pub use dir::{LocalDir, OpenLocalDirError};
 pub use endpoints::{Endpoints, Pids};
+pub(crate) use files::{Draft, write_secret};
 pub use keys::LocalKeys;
+pub(crate) use registrar::{CredentialFiles, make_registrar, open_existing_registrar};
 pub use registrar::{new_device, open_registrar, write_credentials};
 pub use site::{LocalSite, SiteOptions, TrustDomainOptions};
 

@@ -150,7 +150,8 @@ impl LocalSite {
             hub_url: format!("tls://{}", self.hub.ports().client),
             hub_telemetry_nkey_file: keys.path(TELEMETRY_APPLICATION),
             hub_command_nkey_file: keys.path(COMMAND_APPLICATION),
-            hub_command_inbox_prefix: leafgate_nats_config::subjects::COMMAND_INBOX_PREFIX.to_owned(),
+            hub_command_inbox_prefix: leafgate_nats_config::subjects::COMMAND_INBOX_PREFIX
+                .to_owned(),
             ca_file: self.dir.ca().join("root.crt"),
             health_url: self
                 .callouts
@@ -309,7 +310,9 @@ impl<'a> Plan<'a> {
             }],
             telemetry_applications: vec![user_key(&self.keys, TELEMETRY_APPLICATION)?],
             command_applications: vec![user_key(&self.keys, COMMAND_APPLICATION)?],
-            stream_manager: streams.then(|| user_key(&self.keys, STREAM_MANAGER)).transpose()?,
+            stream_manager: streams
+                .then(|| user_key(&self.keys, STREAM_MANAGER))
+                .transpose()?,
             administrator: None,
         };
         let mut node = self.node("hub-1", 0).await?;
@@ -327,8 +330,15 @@ impl<'a> Plan<'a> {
     }
 
     async fn start_leaves(&self, hub: &NatsServer) -> anyhow::Result<Vec<NatsServer>> {
-        let hub_address = hub.ports().leafnode.context("the hub has no leaf listener")?;
-        let curve_key = self.options.xkey.then(|| self.keys.curve("callout-xkey")).transpose()?;
+        let hub_address = hub
+            .ports()
+            .leafnode
+            .context("the hub has no leaf listener")?;
+        let curve_key = self
+            .options
+            .xkey
+            .then(|| self.keys.curve("callout-xkey"))
+            .transpose()?;
         let config = LeafConfig {
             site: self.site.clone(),
             prefix: SubjectPrefix::default(),
@@ -354,7 +364,11 @@ impl<'a> Plan<'a> {
         let mut leaves: Vec<NatsServer> = Vec::new();
         for number in 1..=self.options.leaf_nodes {
             let name = format!("leaf-{number}");
-            let port = if number == 1 { self.options.device_port } else { 0 };
+            let port = if number == 1 {
+                self.options.device_port
+            } else {
+                0
+            };
             let mut node = self.node(&name, port).await?;
             node.leafnode = self
                 .options
@@ -412,7 +426,10 @@ impl<'a> Plan<'a> {
     async fn node(&self, name: &str, port: u16) -> anyhow::Result<Node> {
         let stem = self.dir.nats().join(name);
         let service = Service::NatsServer {
-            dns_names: vec![format!("{name}.{}.localhost", self.site), "localhost".to_owned()],
+            dns_names: vec![
+                format!("{name}.{}.localhost", self.site),
+                "localhost".to_owned(),
+            ],
             ip_addresses: vec![Ipv4Addr::LOCALHOST.into()],
         };
         self.issue(service, &stem).await?;
@@ -457,7 +474,9 @@ impl<'a> Plan<'a> {
             issuer: self.authority(Intermediate::Devices),
             cn_pattern: CnPattern::DEFAULT.to_owned(),
         };
-        std::iter::once(own).chain(self.options.trust_domains.iter().cloned()).collect()
+        std::iter::once(own)
+            .chain(self.options.trust_domains.iter().cloned())
+            .collect()
     }
 
     /// What the device listener trusts: the issuers of every trust domain in one file.
@@ -483,7 +502,8 @@ impl<'a> Plan<'a> {
 fn own_policy(dir: &LocalDir) -> anyhow::Result<PathBuf> {
     let path = dir.root().join("policy.toml");
     if !path.exists() {
-        fs::write(&path, SHIPPED_POLICY).with_context(|| format!("can't write {}", path.display()))?;
+        fs::write(&path, SHIPPED_POLICY)
+            .with_context(|| format!("can't write {}", path.display()))?;
     }
     Ok(path)
 }

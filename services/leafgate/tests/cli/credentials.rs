@@ -109,3 +109,79 @@ fn what_is_no_request_is_refused_before_anything_is_done() {
     }
     assert_eq!(desk.json("device show 0001")["version"], 3);
 }
+
+#[test]
+fn nothing_is_issued_that_can_not_be_written() {
+    let desk = Desk::with_registry();
+    desk.ok("device register 0001");
+    desk.openssl("req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout own.key -out own.csr -subj /CN=x");
+    fs::create_dir_all(desk.path("devices/0001.crt")).unwrap();
+    fs::create_dir_all(desk.path("others/0001.key")).unwrap();
+    fs::create_dir_all(desk.path("others/0002.key")).unwrap();
+    desk.write("file", "");
+    std::os::unix::fs::symlink("elsewhere", desk.path("link")).unwrap();
+    for (line, words) in [
+        (
+            "device sign 0001 --csr own.csr --out none/own.crt",
+            "error: can't write none/own.crt: No such file or directory",
+        ),
+        (
+            "device sign 0001 --csr own.csr --out file/own.crt",
+            "error: can't write file/own.crt: Not a directory",
+        ),
+        (
+            "device sign 0001 --csr own.csr --out devices",
+            "error: can't write devices/0001.crt: is a directory",
+        ),
+        (
+            "device sign 0001 --csr own.csr --out link",
+            "error: can't write link: it is there, and no regular file",
+        ),
+        (
+            "device issue 0001 --out devices",
+            "error: can't write devices/0001.crt: is a directory",
+        ),
+        (
+            "device issue 0001 --out others",
+            "error: can't write others/0001.key: is a directory",
+        ),
+        (
+            "device issue 0001 --out file",
+            "error: can't make the folder file: File exists",
+        ),
+        (
+            "device register 0002 --out others",
+            "error: can't write others/0002.key: is a directory",
+        ),
+    ] {
+        let said = desk.fails(line, 2);
+        assert!(said.starts_with(words), "leafgate {line}: {said}");
+        assert!(!said.contains("lost"), "leafgate {line}: {said}");
+    }
+    assert_eq!(
+        desk.json("audit list")["events"].as_array().unwrap().len(),
+        1
+    );
+    let drafts = |folder: &str| -> usize {
+        let entries = fs::read_dir(desk.path(folder)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names
+            .filter(|name| name.to_string_lossy().ends_with(".new"))
+            .count()
+    };
+    assert_eq!([drafts("."), drafts("devices"), drafts("others")], [0; 3]);
+}
+
+#[test]
+fn a_certificate_goes_into_a_folder_under_the_name_of_its_device() {
+    let desk = Desk::with_registry();
+    desk.ok("device register 0001");
+    desk.openssl("req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout own.key -out own.csr -subj /CN=x");
+    fs::create_dir(desk.path("devices")).unwrap();
+    let json = desk.json("device sign 0001 --csr own.csr --out devices");
+    assert_eq!(json["files"]["certificate"], "devices/0001.crt");
+    assert!(desk.read("devices/0001.crt").starts_with("-----BEGIN"));
+    let said = desk.ok("device sign 0001 --csr own.csr --out devices");
+    assert!(said.ends_with("\n  devices/0001.crt\n"), "{said}");
+    assert_eq!(fs::read_dir(desk.path("devices")).unwrap().count(), 1);
+}

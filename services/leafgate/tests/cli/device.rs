@@ -206,19 +206,26 @@ fn errors_say_what_to_do() {
 }
 
 #[test]
-fn without_a_site_the_way_to_one_is_told() {
-    let desk = Desk::empty();
-    let expected = "error: .leafgate holds no local site\n  \
-                    start one with `leafgate dev --dir .leafgate`, or name another with --dir\n";
+fn without_a_registry_the_way_to_one_is_told() {
+    let (nothing, emptied) = (Desk::empty(), Desk::with_registry());
+    fs::remove_file(emptied.path(".leafgate/registry.db")).unwrap();
+    let expected = "error: .leafgate holds no registry\n  \
+                    run `leafgate dev --dir .leafgate` for one with servers to play with, or \
+                    `leafgate registry init --dir .leafgate`; or name another folder with --dir\n";
     for line in [
         "device register 0001",
+        "device register 0001 --out devices",
         "device list",
+        "device disable 0001",
         "audit verify",
         "audit list",
     ] {
-        assert_eq!(desk.fails(line, 6), expected, "leafgate {line}");
+        for desk in [&nothing, &emptied] {
+            assert_eq!(desk.fails(line, 6), expected, "leafgate {line}");
+        }
     }
-    assert!(!desk.path(".leafgate").exists());
+    assert!(!nothing.path(".leafgate").exists());
+    assert!(!emptied.path(".leafgate/registry.db").exists());
 }
 
 #[test]

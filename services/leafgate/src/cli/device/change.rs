@@ -25,7 +25,7 @@ pub(super) async fn run(
         context.console.confirm(&question(&record, action))?;
     }
     let act = context.act();
-    let registrar = registry.registrar(&act).await?;
+    let registrar = registry.registrar().await?;
     let record = match action {
         Action::Approve => registrar.approve(&id, &act).await,
         Action::Enable => registrar.enable(&id, &act).await,

@@ -15,14 +15,13 @@ use super::view::DeviceView;
 use super::{RegisterArguments, id};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::files::{make_folder, read_text};
+use crate::cli::files::{
+    LOST_CERTIFICATE, draft_public, explain_files, make_folder, prepare_credentials, publish,
+    read_text, write_credentials,
+};
 use crate::cli::moment::relative;
 use crate::cli::registry::RegistryArguments;
-use crate::local::{new_device, write_credentials};
-
-/// The registry knows the certificate as issued, and nobody has it.
-const LOST_CERTIFICATE: &str =
-    "a certificate was issued and is lost; ask for another once the file can be written";
+use crate::local::{CredentialFiles, new_device};
 
 /// A device as always, with what was made for it.
 #[derive(Serialize)]
@@ -37,9 +36,9 @@ struct CredentialsView<'a> {
 
 #[derive(Serialize)]
 struct Files<'a> {
-    certificate: PathBuf,
+    certificate: &'a Path,
     #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<PathBuf>,
+    key: Option<&'a Path>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ca: Option<&'a Path>,
 }
@@ -52,7 +51,7 @@ pub(super) async fn register(
     let new = described(arguments)?;
     let id = new.id.clone();
     let act = context.act();
-    let registrar = registry.registrar(&act).await?;
+    let registrar = registry.registrar().await?;
     let Some(out) = &arguments.out else {
         let record = registrar.register(new, &act).await?;
         context.console.show(&DeviceView::of(&record), |_| {
@@ -69,7 +68,7 @@ pub(super) async fn register(
         })?;
         return Ok(Exit::Done);
     };
-    let folder = DeviceFolder::prepare(registry, out)?;
+    let folder = DeviceFolder::prepare(registry, out, &id)?;
     let credentials = registrar
         .register_with_certificate(new, CertificateKey::New, &act)
         .await?;
@@ -100,10 +99,9 @@ pub(super) async fn issue(
     out: &Path,
 ) -> Result<Exit, CliError> {
     let id = id::parse(id)?;
-    let act = context.act();
-    let registrar = registry.registrar(&act).await?;
-    let folder = DeviceFolder::prepare(registry, out)?;
-    let credentials = registrar.issue_with_new_key(&id, &act).await?;
+    let registrar = registry.registrar().await?;
+    let folder = DeviceFolder::prepare(registry, out, &id)?;
+    let credentials = registrar.issue_with_new_key(&id, &context.act()).await?;
     folder.finish(&id, &credentials, context, "has a new certificate")
 }
 
@@ -116,29 +114,36 @@ pub(super) async fn sign(
 ) -> Result<Exit, CliError> {
     let id = id::parse(id)?;
     let csr = read_text(csr)?;
-    let act = context.act();
-    let registrar = registry.registrar(&act).await?;
-    let credentials = registrar.sign_csr(&id, &csr, &act).await?;
+    let registrar = registry.registrar().await?;
+    let draft = out.map(|out| {
+        if out.is_dir() {
+            draft_public(&out.join(format!("{id}.crt")))
+        } else {
+            draft_public(out)
+        }
+    });
+    let draft = draft.transpose()?;
+    let credentials = registrar.sign_csr(&id, &csr, &context.act()).await?;
     let chain = &credentials.issued.chain_pem;
-    if let Some(out) = out {
-        fs::write(out, chain)
-            .map_err(|error| CliError::file("write", out, &error).hint(LOST_CERTIFICATE))?;
+    let file = draft.as_ref().map(|draft| draft.path().to_owned());
+    if let Some(draft) = draft {
+        publish(draft, chain).map_err(|error| error.hint(LOST_CERTIFICATE))?;
     }
     let view = CredentialsView {
         device: DeviceView::of(&credentials.device),
-        files: out.map(|out| Files {
-            certificate: out.to_owned(),
+        files: file.as_ref().map(|file| Files {
+            certificate: file,
             key: None,
             ca: None,
         }),
-        certificate_pem: out.is_none().then_some(chain),
+        certificate_pem: file.is_none().then_some(chain),
     };
-    context.console.show(&view, |_| match out {
+    context.console.show(&view, |_| match &file {
         None => chain.clone(),
-        Some(out) => format!(
+        Some(file) => format!(
             "{id} has a new certificate, which expires {}\n  {}",
             relative(credentials.issued.validity.not_after, context.clock.now()),
-            out.display(),
+            file.display(),
         ),
     })?;
     Ok(Exit::Done)
@@ -146,17 +151,17 @@ pub(super) async fn sign(
 
 /// Where a device's files go.
 struct DeviceFolder {
-    path: PathBuf,
     ca: PathBuf,
+    files: CredentialFiles,
 }
 
 impl DeviceFolder {
-    /// Makes the folder with `ca.crt`, before anything is issued that could not be written then.
-    fn prepare(registry: &RegistryArguments, path: &Path) -> Result<Self, CliError> {
+    /// Makes the folder with `ca.crt` and finds places for the other files, before anything is
+    /// issued that could not be written then.
+    fn prepare(registry: &RegistryArguments, path: &Path, id: &DeviceId) -> Result<Self, CliError> {
         make_folder(path)?;
         let ca = path.join("ca.crt");
-        let root_file = registry.root_certificate()?;
-        let root = read_text(&root_file)?;
+        let root = read_text(&registry.authorities()?.root_certificate())?;
         match fs::read_to_string(&ca) {
             Ok(present) if present == root => {}
             Ok(_) => {
@@ -172,59 +177,43 @@ impl DeviceFolder {
             }
             Err(error) => return Err(CliError::file("read", &ca, &error)),
         }
-        Ok(Self {
-            path: path.to_owned(),
-            ca,
-        })
+        let files = prepare_credentials(&path.join(id.as_str()))?;
+        Ok(Self { ca, files })
     }
 
     /// Writes certificate and key, and tells where they are.
     fn finish(
-        &self,
+        self,
         id: &DeviceId,
         credentials: &DeviceCredentials,
         context: &Context,
         done: &str,
     ) -> Result<Exit, CliError> {
-        let stem = self.path.join(id.as_str());
-        let key = credentials
-            .private_key_pem
-            .as_ref()
-            .ok_or_else(|| CliError::new(Exit::Wrong, format!("no key was made for {id}")))?;
-        write_credentials(&stem, &credentials.issued.chain_pem, key).map_err(|error| {
-            let error = CliError::from(error).exiting(Exit::Usage);
-            error.hint(LOST_CERTIFICATE)
-        })?;
-        let files = Files {
-            certificate: stem.with_extension("crt"),
-            key: Some(stem.with_extension("key")),
-            ca: Some(&self.ca),
-        };
-        let expires = relative(credentials.issued.validity.not_after, context.clock.now());
-        let mut text = format!("{id} {done}");
-        let certificate = format!("its certificate with the chain, expires {expires}");
-        // The key's name is as long as the certificate's; `ca` may be longer or shorter than the id.
-        let width = files
-            .certificate
-            .as_os_str()
-            .len()
-            .max(self.ca.as_os_str().len());
-        for (path, what) in [
-            (&files.certificate, certificate.as_str()),
-            (&stem.with_extension("key"), "its key, for the device alone"),
-            (&self.ca, "what it trusts"),
-        ] {
-            text.push_str(&format!(
-                "\n  {:<width$}   {what}",
-                path.display().to_string()
-            ));
-        }
+        let Self { ca, files } = self;
+        let (certificate, key) = (files.certificate().to_owned(), files.key().to_owned());
+        let secret = credentials.private_key_pem.as_ref();
+        write_credentials(files, &credentials.issued.chain_pem, secret)?;
         let view = CredentialsView {
             device: DeviceView::of(&credentials.device),
-            files: Some(files),
+            files: Some(Files {
+                certificate: &certificate,
+                key: Some(&key),
+                ca: Some(&ca),
+            }),
             certificate_pem: None,
         };
-        context.console.show(&view, |_| text)?;
+        context.console.show(&view, |_| {
+            let expires = relative(credentials.issued.validity.not_after, context.clock.now());
+            let files = explain_files(&[
+                (
+                    &certificate,
+                    &format!("its certificate with the chain, expires {expires}"),
+                ),
+                (&key, "its key, for the device alone"),
+                (&ca, "what it trusts"),
+            ]);
+            format!("{id} {done}\n{files}")
+        })?;
         Ok(Exit::Done)
     }
 }

@@ -76,7 +76,8 @@ enum Command {
         /// The certificate request (PEM); - reads standard input. Only its key is used.
         #[arg(long, value_name = "FILE")]
         csr: PathBuf,
-        /// Where the certificate and its chain go; without it they are printed.
+        /// Where the certificate and its chain go; in a folder, to ID.crt. Without it they are
+        /// printed.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
