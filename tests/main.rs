@@ -12,6 +12,7 @@ mod documents;
 mod drain;
 mod grants;
 mod isolation;
+mod load;
 mod log_in;
 mod outages;
 mod races;

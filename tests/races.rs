@@ -180,6 +180,30 @@ async fn no_session_outlives_its_device_by_a_second_on_two_replicas() {
     Stage::set(2).await.race(ROUNDS).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_hundred_revocations_at_once_are_no_slower() {
+    let stage = Stage::set(1).await;
+    let devices = stage.site.register_many("mass", 300).await;
+    let log_ins = stream::iter(&devices).map(|device| stage.site.log_in(device));
+    let log_ins = log_ins.map(async |log_in| log_in.await.unwrap());
+    let sessions: Vec<_> = log_ins.buffer_unordered(20).collect().await;
+    let began = now();
+    let revocations = stream::iter(devices).map(async |device| {
+        revoke(&stage.site, &device).await;
+        let out = now();
+        Race { device, began, out }
+    });
+    let races: Vec<Race> = revocations.buffer_unordered(PARALLEL).collect().await;
+    for mut session in sessions {
+        session.ended(PATIENCE).await.unwrap();
+    }
+    assert_eq!(stage.observer.sessions(None).await, []);
+    let mut tally = Tally::default();
+    for race in &races {
+        tally.judge(race, stage.history.of(&race.device));
+    }
+}
+
 async fn revoke(site: &TestSite, device: &str) {
     let id = DeviceId::parse(device).unwrap();
     site.registrar

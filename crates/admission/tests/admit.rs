@@ -1,5 +1,7 @@
 //! Every way in which a decision can go, from one good log-in changed in one place each.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panic")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -258,7 +260,7 @@ fn each_flaw_has_its_reason() {
                     c.device()
                         .attributes
                         .insert("floor".to_owned(), ">".to_owned()),
-                )
+                );
             },
             Reason::PolicyVariableMalformed,
         ),
@@ -303,7 +305,7 @@ fn what_is_no_flaw_admits() {
     type Variation = (&'static str, fn(&mut Case));
     let table: &[Variation] = &[
         ("its own site", |c| {
-            c.device().site = Some("cph1".to_owned())
+            c.device().site = Some("cph1".to_owned());
         }),
         ("not valid for another half minute", |c| {
             c.now = NOW.saturating_sub(HOUR + Duration::from_secs(30));

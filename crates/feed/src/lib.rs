@@ -76,7 +76,7 @@ impl Follower {
     async fn catch_up(&mut self) -> Result<(), StoreError> {
         loop {
             let head = self.store.position().await?;
-            let Some(position) = self.position.clone().filter(|own| may_lead_to(own, &head)) else {
+            let Some(position) = self.position.filter(|own| may_lead_to(own, &head)) else {
                 self.begin_at(head);
                 continue;
             };

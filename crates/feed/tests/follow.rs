@@ -1,5 +1,7 @@
 //! A follower on a store in memory, with faults put between the two.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panic")]
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,33 +1,24 @@
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use leafgate_admission::{Admission, Denial, Facts, Reason, admit};
-use leafgate_identity::{
-    DeviceId, DeviceIdentity, Excerpt, ParsedChain, ResolveIdentityError, UnixMs,
-};
-use leafgate_nats_jwt::{
-    AuthorizationRequest, CheckRequestError, ClientInfo, Expected, Limits, Permissions,
-    ResponseClaims, ResponsePermission, SigningKey, SubjectRules, UserClaims,
-};
-use leafgate_policy::{ConnectionFacts, ConnectionType, Grant, is_mqtt_client_id_of};
+use leafgate_identity::{DeviceId, DeviceIdentity, UnixMs};
+use leafgate_nats_jwt::{AuthorizationRequest, Expected, SigningKey};
 use leafgate_registry::StoreError;
 use leafgate_runtime::Clock;
-use quick_cache::sync::Cache;
 
-use crate::grants::{Granted, Grants, Place, Session};
+use crate::claimant::{Claimants, check_mqtt_client_id, place};
+use crate::grants::{Granted, Grants, Session};
 use crate::random;
 use crate::records::{Found, Records, Source};
+use crate::refusal::{denial, of_request};
+use crate::reply::{Replies, permission_hash};
 use crate::servers::{Peer, Servers, Standing};
 use crate::setup::Trust;
 
 /// How far a server's clock may differ from this one.
 const REQUEST_LEEWAY_SECS: u32 = 60;
-
-/// Parsed certificate chains kept in memory.
-const CHAINS: usize = 65_536;
 
 /// Decides about verified requests: the one place where a device is let in.
 pub(crate) struct Decider {
@@ -37,9 +28,9 @@ pub(crate) struct Decider {
     pub(crate) clock: Arc<dyn Clock>,
     trust: Arc<Trust>,
     site: String,
-    issuer: SigningKey,
+    claimants: Claimants,
+    replies: Replies,
     deadline: Duration,
-    chains: Cache<[u8; 32], Arc<ParsedChain>>,
 }
 
 /// A verified request on its way to an answer.
@@ -86,11 +77,11 @@ impl Decider {
             records,
             grants: Grants::new(),
             clock,
+            claimants: Claimants::new(trust.clone()),
+            replies: Replies::new(issuer),
             trust,
             site,
-            issuer,
             deadline,
-            chains: Cache::new(CHAINS),
         }
     }
 
@@ -143,7 +134,7 @@ impl Decider {
         if let Some(peer) = &case.peer {
             peer.bind(request);
         }
-        let session = match self.session(request) {
+        let session = match self.claimants.session(request) {
             Ok(session) => session,
             Err(denial) => return Step::Done(self.refuse(case, None, denial, now)),
         };
@@ -186,60 +177,14 @@ impl Decider {
     /// one that isn't.
     fn check_request(&self, request: &AuthorizationRequest, now: UnixMs) -> Result<(), Denial> {
         let expected = Expected {
-            subject: Some(self.issuer.public().as_str()),
+            subject: Some(self.replies.issuer()),
         };
         request
             .check(now.as_secs(), &expected, REQUEST_LEEWAY_SECS)
-            .map_err(|error| denial(reason_of(&error), &error))
+            .map_err(|error| denial(of_request(&error), &error))
     }
 
     /// Who asks to come in, how and where.
-    fn session(&self, request: &AuthorizationRequest) -> Result<Session, Denial> {
-        let identity = self.identify(request)?;
-        let connection = connection_facts(&request.client).ok_or_else(|| Denial {
-            reason: Reason::ConnectionTypeNotAllowed,
-            detail: format!(
-                "kind {} type {}",
-                request.client.kind, request.client.kind_type
-            ),
-        })?;
-        Ok(Session {
-            place: place(request),
-            identity: Arc::new(identity),
-            connection,
-            granted: None,
-        })
-    }
-
-    fn identify(&self, request: &AuthorizationRequest) -> Result<DeviceIdentity, Denial> {
-        let chains = request
-            .tls
-            .as_ref()
-            .map(|tls| tls.verified_chains.as_slice());
-        let chain = chains
-            .and_then(<[_]>::first)
-            .ok_or(Reason::CertificateMissing)?;
-        let parsed = self
-            .chains
-            .get_or_insert_with(&digest(chain), || ParsedChain::parse(chain).map(Arc::new))
-            .map_err(|error| {
-                let reason = if error.is_name() {
-                    Reason::NameMalformed
-                } else {
-                    Reason::CertificateMalformed
-                };
-                denial(reason, &error)
-            })?;
-        DeviceIdentity::resolve(&parsed, &self.trust.domains).map_err(|error| {
-            let reason = match &error {
-                ResolveIdentityError::IssuerUnknown { .. } => Reason::IssuerUnknown,
-                ResolveIdentityError::NameForeign { .. } => Reason::NameForeign,
-                ResolveIdentityError::IdMalformed { .. } => Reason::NameMalformed,
-            };
-            denial(reason, &error)
-        })
-    }
-
     fn admit(&self, session: &Session, found: &Found, now: UnixMs) -> Result<Admission, Denial> {
         let domain = &session.identity.domain;
         let policies = self.trust.policies.get(domain);
@@ -281,9 +226,12 @@ impl Decider {
         let expires_at_secs = until
             .as_secs()
             .min(now.as_secs().saturating_add_unsigned(lifetime_secs));
-        let user = self.user_jwt(case, session, &grant, now, expires_at_secs);
+        let id = &session.identity.id;
+        let user = self
+            .replies
+            .user_jwt(case, id, &grant, now, expires_at_secs);
         self.grants.settle(
-            &session.identity.id,
+            id,
             &session.place,
             Granted {
                 permission_hash: permission_hash(&grant),
@@ -291,61 +239,13 @@ impl Decider {
             },
         );
         Answer {
-            payload: Some(self.seal(case, Ok(&user), now)),
+            payload: Some(self.replies.seal(case, Ok(&user), now)),
             identity: Some(session.identity.clone()),
             outcome: Ok(Allowed {
                 policy: grant.policy,
                 source: found.source,
             }),
         }
-    }
-
-    fn user_jwt(
-        &self,
-        case: &Case,
-        session: &Session,
-        grant: &Grant,
-        now: UnixMs,
-        expires_at_secs: i64,
-    ) -> String {
-        let connection_types: Vec<&str> = grant
-            .connection_types
-            .iter()
-            .map(|connection_type| connection_type.as_str())
-            .collect();
-        let sources: Vec<String> = grant.sources.iter().map(ToString::to_string).collect();
-        let claims = UserClaims {
-            subject: &case.request.user_nkey,
-            name: session.identity.id.as_str(),
-            audience: &grant.account,
-            issued_at_secs: now.as_secs(),
-            expires_at_secs: Some(expires_at_secs),
-            permissions: Permissions {
-                publish: SubjectRules {
-                    allow: grant.publish.allow(),
-                    deny: grant.publish.deny(),
-                },
-                subscribe: SubjectRules {
-                    allow: grant.subscribe.allow(),
-                    deny: grant.subscribe.deny(),
-                },
-                responses: grant.responses.map(|responses| ResponsePermission {
-                    max: responses.max,
-                    ttl: responses.ttl,
-                }),
-            },
-            allowed_connection_types: &connection_types,
-            source_networks: &sources,
-            limits: Limits {
-                subscriptions: grant.limits.subscriptions,
-                data_bytes: None,
-                payload_bytes: grant.limits.payload_bytes,
-            },
-            issuer_account: None,
-        };
-        claims
-            .encode(&self.issuer)
-            .expect("the issuer was loaded as an account key")
     }
 
     /// Answers a verified request with an error, so that its server need not wait.
@@ -360,35 +260,15 @@ impl Decider {
             self.grants.forget(&session.identity.id, &session.place);
         }
         Answer {
-            payload: Some(self.seal(case, Err(denial.reason.as_str()), now)),
+            payload: Some(self.replies.seal(case, Err(denial.reason.as_str()), now)),
             identity: session.map(|session| session.identity.clone()),
             outcome: Err(denial),
         }
     }
 
-    fn seal(&self, case: &Case, outcome: Result<&str, &str>, now: UnixMs) -> Bytes {
-        let response = ResponseClaims {
-            subject: &case.request.user_nkey,
-            audience: &case.request.server.id,
-            issued_at_secs: now.as_secs(),
-            outcome,
-            issuer_account: None,
-        };
-        let response = response
-            .encode(&self.issuer)
-            .expect("the issuer was loaded as an account key, and neither outcome is empty");
-        match &case.peer {
-            Some(peer) => peer
-                .shared
-                .seal(response.as_bytes(), &random::nonce())
-                .into(),
-            None => response.into(),
-        }
-    }
-
     /// Drops what a case has left behind that will not be decided.
     pub(crate) fn forget(&self, case: &Case) {
-        if let Ok(identity) = self.identify(&case.request) {
+        if let Ok(identity) = self.claimants.identify(&case.request) {
             self.grants.forget(&identity.id, &place(&case.request));
         }
     }
@@ -403,95 +283,4 @@ impl Answer {
             outcome: Err(denial),
         }
     }
-}
-
-/// An MQTT client takes over the session of its client id, whoever's that is.
-fn check_mqtt_client_id(session: &Session, request: &AuthorizationRequest) -> Result<(), Denial> {
-    let client_id = &request.client.mqtt_id;
-    if session.connection.connection_type.is_mqtt()
-        && !is_mqtt_client_id_of(&session.identity.id, client_id)
-    {
-        return Err(Denial {
-            reason: Reason::MqttClientIdForeign,
-            detail: format!("mqtt_client_id {}", Excerpt::of(client_id)),
-        });
-    }
-    Ok(())
-}
-
-fn reason_of(error: &CheckRequestError) -> Reason {
-    match error {
-        CheckRequestError::Type { .. }
-        | CheckRequestError::Version { .. }
-        | CheckRequestError::TimeMissing { .. } => Reason::RequestMalformed,
-        CheckRequestError::Audience { .. } | CheckRequestError::Subject { .. } => {
-            Reason::RequestMisdirected
-        }
-        CheckRequestError::Server { .. } => Reason::RequestForged,
-        CheckRequestError::Xkey => Reason::RequestSealBroken,
-        CheckRequestError::Expired { .. } => Reason::RequestExpired,
-        CheckRequestError::NotYetValid { .. } => Reason::ClockSkew,
-    }
-}
-
-/// A denial that tells the error with its causes.
-pub(crate) fn denial(reason: Reason, error: &dyn std::error::Error) -> Denial {
-    let mut detail = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        detail.push_str(": ");
-        detail.push_str(&error.to_string());
-        cause = error.source();
-    }
-    Denial { reason, detail }
-}
-
-fn place(request: &AuthorizationRequest) -> Place {
-    Place {
-        server_id: request.server.id,
-        client_id: request.client.id,
-    }
-}
-
-/// nats-server `client.go`: `kindString` and `clientTypeString`.
-fn connection_facts(client: &ClientInfo) -> Option<ConnectionFacts> {
-    let connection_type = match (client.kind.as_str(), client.kind_type.as_str()) {
-        ("Client", "nats") => ConnectionType::Standard,
-        ("Client", "websocket") => ConnectionType::Websocket,
-        ("Client", "mqtt") => ConnectionType::Mqtt,
-        ("Leafnode", _) => ConnectionType::Leafnode,
-        _ => return None,
-    };
-    Some(ConnectionFacts {
-        connection_type,
-        source: client.host.parse::<IpAddr>().ok(),
-    })
-}
-
-fn digest(chain: &[String]) -> [u8; 32] {
-    let mut context = Context::new(&SHA256);
-    for certificate in chain {
-        // With its length, so that no other split of the same bytes is the same chain.
-        context.update(&(certificate.len() as u64).to_be_bytes());
-        context.update(certificate.as_bytes());
-    }
-    let mut digest = [0; 32];
-    digest.copy_from_slice(context.finish().as_ref());
-    digest
-}
-
-/// A hash of what a session may do: it changes when a live grant is altered.
-fn permission_hash(grant: &Grant) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    grant.account.hash(&mut hasher);
-    for rules in [&grant.publish, &grant.subscribe] {
-        rules.allow().hash(&mut hasher);
-        rules.deny().hash(&mut hasher);
-    }
-    let responses = grant
-        .responses
-        .map(|responses| (responses.max, responses.ttl));
-    responses.hash(&mut hasher);
-    hasher.finish()
 }

@@ -210,7 +210,7 @@ mod tests {
         grants.forget(&id, &first.place);
         assert_eq!(grants.of(&id)[0].place, second.place);
         grants.purge(NOW.saturating_sub(Duration::from_secs(1)));
-        assert_eq!(grants.devices(), [id.clone()]);
+        assert_eq!(grants.devices(), [id]);
         grants.purge(NOW);
         assert!(grants.devices().is_empty());
     }

@@ -2,6 +2,7 @@
 //! sessions when it no longer may.
 
 mod backlog;
+mod claimant;
 mod config;
 mod connect;
 mod decider;
@@ -12,6 +13,8 @@ mod metrics;
 mod peers;
 mod random;
 mod records;
+mod refusal;
+mod reply;
 mod revocation;
 mod servers;
 mod service;

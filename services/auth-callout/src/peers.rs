@@ -12,8 +12,6 @@ use leafgate_registry::FeedPosition;
 use leafgate_runtime::{Clock, Shutdown};
 use serde::{Deserialize, Serialize};
 
-use crate::revocation::Revocation;
-
 /// How often a replica says that it lives…
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
 /// …and after how long without word it counts as gone.
@@ -59,8 +57,9 @@ impl Peers {
         }
     }
 
-    /// Listens to the others, and lets them know of this replica.
-    pub(crate) async fn run(self, revocation: Arc<Revocation>, shutdown: Shutdown) {
+    /// Listens to the others, and lets them know of this replica. `heard` is told of the device,
+    /// and of the epoch and sequence of the event that another replica has applied to it.
+    pub(crate) async fn run(self, heard: impl Fn(DeviceId, &str, u64) + Send, shutdown: Shutdown) {
         let subscribed = futures::try_join!(
             self.client.subscribe(EVICT),
             self.client.subscribe(ALIVE_ALL),
@@ -77,7 +76,7 @@ impl Peers {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 _ = ticks.tick() => self.say_alive().await,
-                Some(message) = evictions.next() => self.hear_eviction(&message, &revocation),
+                Some(message) = evictions.next() => hear_eviction(&message, &heard),
                 Some(message) = lives.next() => self.hear_alive(&message),
                 else => return,
             }
@@ -100,15 +99,6 @@ impl Peers {
         }
     }
 
-    fn hear_eviction(&self, message: &Message, revocation: &Revocation) {
-        match serde_json::from_slice::<Eviction>(&message.payload) {
-            Ok(eviction) => {
-                revocation.hear(eviction.device_id, &eviction.epoch, eviction.seq);
-            }
-            Err(error) => tracing::warn!(%error, "an eviction by another replica can't be read"),
-        }
-    }
-
     fn hear_alive(&self, message: &Message) {
         let name = message.subject.rsplit('.').next().unwrap_or_default();
         if name != self.replica.as_str() {
@@ -116,6 +106,13 @@ impl Peers {
             let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
             others.insert(name.to_owned(), now);
         }
+    }
+}
+
+fn hear_eviction(message: &Message, heard: impl Fn(DeviceId, &str, u64)) {
+    match serde_json::from_slice::<Eviction>(&message.payload) {
+        Ok(eviction) => heard(eviction.device_id, &eviction.epoch, eviction.seq),
+        Err(error) => tracing::warn!(%error, "an eviction by another replica can't be read"),
     }
 }
 

@@ -113,7 +113,7 @@ impl Revocation {
         let position = applied.as_mut()?;
         position.seq = event.seq;
         position.hash = event.hash;
-        Some(position.clone())
+        Some(*position)
     }
 
     fn enqueue(&self, job: Job) {
@@ -144,7 +144,7 @@ impl FeedSink for Revocation {
     }
 
     fn reset(&self, position: &FeedPosition) {
-        *self.applied() = Some(position.clone());
+        *self.applied() = Some(*position);
         let decider = &self.shared.decider;
         decider.records.evict_all();
         for id in decider.grants.devices() {

@@ -110,7 +110,7 @@ impl Servers {
                     server_id = status.id,
                     "server verified"
                 );
-                self.write_known(|known| known.insert(id.clone()));
+                self.write_known(|known| known.insert(*id));
                 Standing::Known
             }
             Ok(None) => {
@@ -148,8 +148,7 @@ impl Servers {
     }
 
     fn refuse_for(&self, id: &ServerKey, time: Duration) {
-        self.refused
-            .insert(id.clone(), self.clock.monotonic() + time);
+        self.refused.insert(*id, self.clock.monotonic() + time);
     }
 
     fn read_known(&self) -> std::sync::RwLockReadGuard<'_, HashSet<ServerKey>> {

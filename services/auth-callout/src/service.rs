@@ -105,7 +105,8 @@ pub async fn run(
         background.clone(),
     ));
     tokio::spawn(enforcer.clone().run(jobs, background.clone()));
-    tokio::spawn(peers.run(revocation, background.clone()));
+    let heard = move |id, epoch: &str, seq| revocation.hear(id, epoch, seq);
+    tokio::spawn(peers.run(heard, background.clone()));
     tokio::spawn({
         let (shared, background) = (shared.clone(), background.clone());
         async move { shared.decider.servers.recheck(background).await }
@@ -163,7 +164,7 @@ pub async fn run(
 
 fn accounts_of(trust: &crate::setup::Trust) -> Vec<String> {
     let policies = trust.policies.values().flat_map(|set| set.policies());
-    let accounts: BTreeSet<String> = policies.map(|policy| policy.account.to_string()).collect();
+    let accounts: BTreeSet<String> = policies.map(|policy| policy.account).collect();
     accounts.into_iter().collect()
 }
 

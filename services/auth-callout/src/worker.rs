@@ -17,9 +17,10 @@ use tokio::time::timeout;
 
 use crate::backlog::{Backlog, Waiting};
 use crate::connect::{ConnectError, Login};
-use crate::decider::{Answer, Case, Decider, Step, denial};
+use crate::decider::{Answer, Case, Decider, Step};
 use crate::decision_log::DecisionLog;
 use crate::metrics::Metrics;
+use crate::refusal::denial;
 use crate::servers::Peer;
 
 /// The header that names the xkey of a sealed request (nats-server `auth_callout.go`).

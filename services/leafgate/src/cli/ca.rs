@@ -8,11 +8,11 @@ use leafgate_runtime::{Clock, read_secret};
 use serde::Serialize;
 use x509_parser::pem::parse_x509_pem;
 
-use super::Context;
 use super::error::{CliError, Exit};
 use super::files::read_text;
 use super::moment::relative;
 use super::table::Table;
+use super::{Context, crl};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -34,6 +34,8 @@ pub(super) enum Command {
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
+    /// Write the revocation lists: new ones of devices and servers, and that of the root.
+    Crl(crl::Arguments),
 }
 
 #[derive(Serialize)]
@@ -52,7 +54,7 @@ struct AuthorityView {
     not_after: UnixMs,
 }
 
-pub(super) fn run(command: &Command, context: &Context) -> Result<Exit, CliError> {
+pub(super) async fn run(command: &Command, context: &Context) -> Result<Exit, CliError> {
     match command {
         Command::Init {
             out,
@@ -76,6 +78,7 @@ pub(super) fn run(command: &Command, context: &Context) -> Result<Exit, CliError
                 .map_err(|error| CliError::caused(Exit::NotFound, &error))?;
             show(&ca, None, context)
         }
+        Command::Crl(arguments) => crl::run(arguments, context).await,
     }
 }
 

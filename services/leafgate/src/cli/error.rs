@@ -172,18 +172,7 @@ impl From<OpenLocalDirError> for CliError {
 
 impl From<InitCaError> for CliError {
     fn from(error: InitCaError) -> Self {
-        let exit = match &error {
-            InitCaError::Exists { .. }
-            | InitCaError::NotEmpty { .. }
-            | InitCaError::RootKeyExists { .. } => Exit::Conflict,
-            InitCaError::RootKeyInside { .. } | InitCaError::RootKey(_) | InitCaError::Write(_) => {
-                Exit::Usage
-            }
-            InitCaError::Root(_) | InitCaError::Intermediate(_) | InitCaError::Crl(_) => {
-                Exit::Wrong
-            }
-        };
-        Self::caused(exit, &error)
+        Self::caused(exit_of_init(&error), &error)
     }
 }
 
@@ -222,13 +211,26 @@ fn exit_of(error: &(dyn Error + 'static)) -> Option<Exit> {
     let unreachable = error.is::<StoreError>()
         || error.is::<OpenLocalDirError>()
         || error.is::<OpenCaError>()
-        || error.is::<LoadCaError>()
-        || error.is::<InitCaError>();
+        || error.is::<LoadCaError>();
     if unreachable {
         return Some(Exit::Unreachable);
     }
     let registrar = error.downcast_ref().map(exit_of_registrar);
-    registrar.or_else(|| error.downcast_ref().map(exit_of_log_in))
+    registrar
+        .or_else(|| error.downcast_ref().map(exit_of_log_in))
+        .or_else(|| error.downcast_ref().map(exit_of_init))
+}
+
+fn exit_of_init(error: &InitCaError) -> Exit {
+    match error {
+        InitCaError::Exists { .. }
+        | InitCaError::NotEmpty { .. }
+        | InitCaError::RootKeyExists { .. } => Exit::Conflict,
+        InitCaError::RootKeyInside { .. } | InitCaError::RootKey(_) | InitCaError::Write(_) => {
+            Exit::Usage
+        }
+        InitCaError::Root(_) | InitCaError::Intermediate(_) | InitCaError::Crl(_) => Exit::Wrong,
+    }
 }
 
 fn exit_of_registrar(error: &RegistrarError) -> Exit {

@@ -5,10 +5,12 @@
 
 mod audit;
 mod ca;
+mod certificate;
 mod completions;
 mod config;
 mod connect;
 mod console;
+mod crl;
 mod device;
 mod error;
 mod files;
@@ -17,6 +19,7 @@ mod moment;
 mod nats_config;
 mod policy;
 mod registry;
+mod service;
 mod table;
 
 use std::process::ExitCode;
@@ -60,6 +63,12 @@ enum Command {
     Demo(demo::Arguments),
     /// Register devices, issue their certificates, let them in and lock them out.
     Device(device::Arguments),
+    /// Make a registry of devices.
+    Registry(registry::Arguments),
+    /// Issue certificates to nats-servers and callout replicas.
+    Service(service::Arguments),
+    /// List and revoke the certificates of devices and services.
+    Certificate(certificate::Arguments),
     /// Act as a device: log in with its certificate, publish and subscribe.
     Connect(connect::Arguments),
     /// Check policies, explain what they grant, and prove that they keep devices apart.
@@ -67,7 +76,7 @@ enum Command {
     Policy(policy::Command),
     /// Read and verify the chain of everything that was done to the registry.
     Audit(audit::Arguments),
-    /// Make and show the certificate authority.
+    /// Make and show the certificate authority, and write its revocation lists.
     #[command(subcommand)]
     Ca(ca::Command),
     /// Make nkeys.
@@ -124,10 +133,13 @@ async fn dispatch(command: &Command, context: &Context) -> Result<ExitCode, CliE
         Command::Dev(arguments) => return Ok(dev::run(arguments, &context.environment).await?),
         Command::Demo(arguments) => return Ok(demo::run(arguments, &context.environment).await?),
         Command::Device(arguments) => device::run(arguments, context).await?,
+        Command::Registry(arguments) => registry::run(arguments, context).await?,
+        Command::Service(arguments) => service::run(arguments, context).await?,
+        Command::Certificate(arguments) => certificate::run(arguments, context).await?,
         Command::Connect(arguments) => connect::run(arguments, context).await?,
         Command::Policy(command) => policy::run(command, context)?,
         Command::Audit(arguments) => audit::run(arguments, context).await?,
-        Command::Ca(command) => ca::run(command, context)?,
+        Command::Ca(command) => ca::run(command, context).await?,
         Command::Keys(command) => keys::run(command, context)?,
         Command::NatsConfig(arguments) => nats_config::run(arguments, context)?,
         Command::Config(command) => config::run(command, context)?,

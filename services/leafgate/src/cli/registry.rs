@@ -1,20 +1,25 @@
-//! The registry that a command works on.
+//! The registry that a command works on, and `leafgate registry`, which makes one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use leafgate_pki::CaDirectory;
+use leafgate_pki::{CaDirectory, RootKey};
 use leafgate_registrar::Registrar;
 use leafgate_registry::DeviceStore;
+use leafgate_runtime::read_secret;
+use secrecy::SecretString;
+use serde::Serialize;
 
+use super::Context;
 use super::error::{CliError, Exit};
-use crate::local::{LocalDir, OpenLocalDirError, open_existing_registrar};
+use super::files::explain_files;
+use crate::local::{LocalDir, OpenLocalDirError, make_registrar, open_existing_registrar};
 use crate::wiring::open_local_store_read_only;
 
 /// Which registry to work on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RegistryArguments {
-    /// The folder of the local site whose registry this is about.
+    /// The folder of the registry.
     #[arg(
         long,
         global = true,
@@ -25,12 +30,109 @@ pub(crate) struct RegistryArguments {
     dir: PathBuf,
 }
 
-impl RegistryArguments {
-    /// The folder, whatever is in it.
-    pub(super) fn path(&self) -> &Path {
-        &self.dir
-    }
+/// `leafgate registry`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    registry: RegistryArguments,
+    #[command(subcommand)]
+    command: Command,
+}
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Make an empty registry with its certificate authority, and no servers.
+    Init {
+        /// The file for the root's key, encrypted; keep it away from every service. Without it
+        /// the key stays in the folder, unencrypted: for development only.
+        #[arg(long, value_name = "FILE", requires = "passphrase_file")]
+        root_out: Option<PathBuf>,
+        /// The file that holds the passphrase of the root's key.
+        #[arg(long, value_name = "FILE", requires = "root_out")]
+        passphrase_file: Option<PathBuf>,
+    },
+}
+
+#[derive(Serialize)]
+struct InitView<'a> {
+    dir: &'a Path,
+    registry: PathBuf,
+    ca: PathBuf,
+    /// None where there was a CA.
+    root_key: Option<&'a Path>,
+}
+
+pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliError> {
+    let Command::Init {
+        root_out,
+        passphrase_file,
+    } = &arguments.command;
+    let passphrase = passphrase_file.as_deref().map(read_secret).transpose()?;
+    let root_key = root_out.as_deref().zip(passphrase.as_ref());
+    init(&arguments.registry.dir, root_key, context).await
+}
+
+async fn init(
+    path: &Path,
+    root_key: Option<(&Path, &SecretString)>,
+    context: &Context,
+) -> Result<Exit, CliError> {
+    let dir = LocalDir::create(path).map_err(|error| {
+        let exit = match error {
+            OpenLocalDirError::Foreign { .. } => Exit::Conflict,
+            OpenLocalDirError::Missing { .. } | OpenLocalDirError::Unusable { .. } => Exit::Usage,
+        };
+        CliError::from(error).exiting(exit)
+    })?;
+    let taken = |path: PathBuf, what: &str| {
+        let error = format!("{} is {what} already, never overwritten", path.display());
+        CliError::new(Exit::Conflict, error).hint("name another folder with --dir")
+    };
+    if dir.registry().exists() {
+        return Err(taken(path.join("registry.db"), "a registry"));
+    }
+    let ca_is_kept = dir.ca().exists();
+    let to_make = match root_key {
+        Some(_) if ca_is_kept => return Err(taken(path.join("ca"), "a CA")),
+        Some((out, passphrase)) => RootKey::Encrypted { out, passphrase },
+        None => RootKey::DevPlain,
+    };
+    make_registrar(&dir, to_make, &context.act()).await?;
+    let plain_root_key = path.join("ca/root.key");
+    let view = InitView {
+        dir: path,
+        registry: path.join("registry.db"),
+        ca: path.join("ca"),
+        root_key: match root_key {
+            Some((out, _)) => Some(out),
+            None => (!ca_is_kept).then_some(&plain_root_key),
+        },
+    };
+    context.console.show(&view, |_| {
+        let about_ca = match view.root_key {
+            Some(_) => "the certificate authority",
+            None => "the certificate authority, which was there",
+        };
+        let about_root_key = match root_key {
+            Some(_) => "the root's key: keep it and its passphrase offline, apart from each other",
+            None => "the root's key, unencrypted: for development only",
+        };
+        let mut files: Vec<(&Path, &str)> = vec![
+            (&view.registry, "the registry, empty"),
+            (&view.ca, about_ca),
+        ];
+        files.extend(view.root_key.map(|key| (key, about_root_key)));
+        let shown = path.display();
+        format!(
+            "{shown} is ready\n{}\n\
+             Next: leafgate device register 0001 --out devices --dir {shown}",
+            explain_files(&files)
+        )
+    })?;
+    Ok(Exit::Done)
+}
+
+impl RegistryArguments {
     /// The folder, if there is a registry in it: none is made by the way, least of all in order
     /// to be found sound.
     fn open_dir(&self) -> Result<LocalDir, CliError> {

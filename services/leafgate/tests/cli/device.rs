@@ -154,6 +154,59 @@ fn states_follow_the_rules() {
 }
 
 #[test]
+fn what_policies_see_can_be_changed() {
+    let desk = Desk::with_registry();
+    desk.ok("device register 0001 --type pump --site plant-7 --attr zone=north --attr rack=7");
+    let said = desk
+        .ok("device edit 0001 --type valve --attr zone=south --attr level=2 --remove-attr rack");
+    assert!(
+        said.starts_with("0001   active\n  type           valve\n"),
+        "{said}"
+    );
+    let device = desk.json("device show 0001");
+    assert_eq!(
+        (&device["device_type"], &device["site"]),
+        (&"valve".into(), &"plant-7".into())
+    );
+    assert_eq!(
+        device["attributes"],
+        serde_json::json!({"zone": "south", "level": "2"})
+    );
+    assert_eq!(
+        desk.json("device edit 0001 --site plant-8")["site"],
+        "plant-8"
+    );
+    let device = desk.json("device edit 0001 --no-site");
+    assert_eq!(device["site"], serde_json::Value::Null);
+    assert_eq!(device["attributes"]["zone"], "south");
+    assert_eq!(device["version"], 4);
+
+    for (options, exit, words) in [
+        ("", 2, "required"),
+        ("--site a --no-site", 2, "cannot be used with"),
+        (
+            "--attr zone=a --remove-attr zone",
+            2,
+            "the attribute zone is named twice",
+        ),
+        (
+            "--attr zone=a --attr zone=b",
+            2,
+            "the attribute zone is named twice",
+        ),
+        ("--type a.b", 2, "device_type must be"),
+        ("--remove-attr rack", 3, "0001 has no attribute rack"),
+        ("--attr zone=south", 4, "0001"),
+    ] {
+        let said = desk.fails(&format!("device edit 0001 {options}"), exit);
+        assert!(said.contains(words), "{options}: {said}");
+    }
+    desk.fails("device edit 0002 --type pump", 3);
+    desk.fails("device edit 0002 --attr zone=a", 3);
+    assert_eq!(desk.json("device show 0001")["version"], 4);
+}
+
+#[test]
 fn errors_say_what_to_do() {
     let desk = Desk::with_registry();
     desk.ok("device register 0001");

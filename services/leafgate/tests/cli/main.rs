@@ -9,5 +9,7 @@ mod deployment;
 mod device;
 mod help;
 mod keys;
+mod pki;
 mod policy;
+mod registry;
 mod support;

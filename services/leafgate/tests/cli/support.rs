@@ -113,15 +113,20 @@ impl Desk {
         done.stderr
     }
 
-    /// Runs `openssl` with the words of a line, which must succeed.
+    /// What `openssl` with the words of a line prints, which must succeed.
     pub(crate) fn openssl(&self, line: &str) -> String {
+        let done = self.run_openssl(line);
+        assert_eq!(done.exit, 0, "openssl {line}: {done:#?}");
+        done.stdout
+    }
+
+    /// Runs `openssl` with the words of a line.
+    pub(crate) fn run_openssl(&self, line: &str) -> Done {
         let mut command = Command::new("openssl");
         command
             .args(line.split_whitespace())
             .current_dir(self.folder.path());
-        let done: Done = command.output().unwrap().into();
-        assert_eq!(done.exit, 0, "openssl {line}: {done:#?}");
-        done.stdout
+        command.output().unwrap().into()
     }
 }
 

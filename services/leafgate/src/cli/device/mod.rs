@@ -2,6 +2,7 @@
 
 mod change;
 mod credentials;
+mod edit;
 mod id;
 mod read;
 mod view;
@@ -35,6 +36,8 @@ enum Command {
         /// The device.
         id: String,
     },
+    /// Change what policies see of a device: its type, its site, its attributes.
+    Edit(edit::Arguments),
     /// Let a pending device in.
     Approve {
         /// The device.
@@ -150,6 +153,7 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         Command::Register(arguments) => credentials::register(registry, context, arguments).await,
         Command::List(arguments) => read::list(registry, context, arguments).await,
         Command::Show { id } => read::show(registry, context, id).await,
+        Command::Edit(arguments) => edit::run(registry, context, arguments).await,
         Command::Approve { id } => change(id, Action::Approve).await,
         Command::Disable { id } => change(id, Action::Disable).await,
         Command::Enable { id } => change(id, Action::Enable).await,

@@ -1,5 +1,6 @@
 //! `leafgate device list` and `show`.
 
+use leafgate_identity::UnixMs;
 use leafgate_registry::{DeviceRecord, Query};
 use leafgate_runtime::Clock;
 use serde::Serialize;
@@ -63,7 +64,7 @@ pub(super) async fn show(
     let store = registry.store().await?;
     let record = load(&*store, &id).await?;
     context.console.show(&DeviceView::of(&record), |style| {
-        describe(&record, context, style)
+        describe(&record, context.clock.now(), style)
     })?;
     Ok(Exit::Done)
 }
@@ -77,8 +78,8 @@ pub(super) async fn load(
     Ok(store.load(id).await?.ok_or_else(unknown)?)
 }
 
-fn describe(record: &DeviceRecord, context: &Context, style: Style) -> String {
-    let now = context.clock.now();
+/// A device at length.
+pub(super) fn describe(record: &DeviceRecord, now: UnixMs, style: Style) -> String {
     let device = &record.device;
     let attributes: Vec<String> = device
         .attributes

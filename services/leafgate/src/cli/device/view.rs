@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use leafgate_identity::{DeviceId, Fingerprint, SerialNumber, SpkiHash, UnixMs};
-use leafgate_registry::{
-    Certificate, CertificateStatus, CertificateStatusKind, DeviceRecord, DeviceState, Holder,
-    RevocationReason,
-};
+use leafgate_identity::{DeviceId, UnixMs};
+use leafgate_registry::{Certificate, DeviceRecord, DeviceState};
 use serde::Serialize;
 
+use crate::cli::certificate::{CertificateView, describe_status, expiry_cell, status_cell};
 use crate::cli::console::Colour;
-use crate::cli::moment::relative;
 use crate::cli::table::{Cell, NONE, Table};
 
 /// A device in JSON.
@@ -27,25 +24,6 @@ pub(super) struct DeviceView<'a> {
     registered_at: UnixMs,
     updated_at: UnixMs,
     certificates: Vec<CertificateView<'a>>,
-}
-
-/// A certificate in JSON.
-#[derive(Debug, Serialize)]
-struct CertificateView<'a> {
-    serial: SerialNumber,
-    issuer: SpkiHash,
-    status: CertificateStatusKind,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    superseded_at: Option<UnixMs>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    revoked_at: Option<UnixMs>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    revocation_reason: Option<RevocationReason>,
-    generation: Option<u32>,
-    profile: &'a str,
-    not_before: UnixMs,
-    not_after: UnixMs,
-    fingerprint: Option<Fingerprint>,
 }
 
 impl<'a> DeviceView<'a> {
@@ -71,32 +49,6 @@ impl<'a> DeviceView<'a> {
     }
 }
 
-impl<'a> CertificateView<'a> {
-    fn of(certificate: &'a Certificate) -> Self {
-        let (superseded_at, revoked_at, revocation_reason) = match certificate.status {
-            CertificateStatus::Prepared | CertificateStatus::Issued => (None, None, None),
-            CertificateStatus::Superseded { at } => (Some(at), None, None),
-            CertificateStatus::Revoked { at, reason } => (None, Some(at), Some(reason)),
-        };
-        Self {
-            serial: certificate.serial,
-            issuer: certificate.issuer,
-            status: certificate.status.kind(),
-            superseded_at,
-            revoked_at,
-            revocation_reason,
-            generation: match certificate.holder {
-                Holder::Device { generation, .. } => Some(generation),
-                Holder::Service { .. } => None,
-            },
-            profile: &certificate.profile,
-            not_before: certificate.not_before,
-            not_after: certificate.not_after,
-            fingerprint: certificate.fingerprint,
-        }
-    }
-}
-
 /// Devices in a table.
 pub(super) fn table_of_devices(records: &[DeviceRecord], now: UnixMs) -> Table {
     let mut table = Table::new(&["ID", "STATE", "TYPE", "SITE", "CERTIFICATE", "EXPIRES"]);
@@ -112,7 +64,9 @@ pub(super) fn table_of_devices(records: &[DeviceRecord], now: UnixMs) -> Table {
                 let serial = shorten(&certificate.serial.to_string());
                 format!("{serial} ({})", certificate.status.kind()).into()
             }),
-            certificate.map_or(NONE.into(), |certificate| expiry_cell(certificate, now)),
+            certificate.map_or(NONE.into(), |certificate| {
+                expiry_cell(certificate.not_after, now)
+            }),
         ]);
     }
     table.without_empty_column("SITE")
@@ -133,53 +87,24 @@ pub(super) fn table_of_certificates(record: &DeviceRecord, now: UnixMs) -> Table
         let fingerprint = certificate.fingerprint.map(|it| shorten(&it.to_string()));
         table.push(vec![
             certificate.serial.to_string().into(),
-            status_cell(record, certificate, now),
-            expiry_cell(certificate, now),
+            cell_of_status(record, certificate, now),
+            expiry_cell(certificate.not_after, now),
             fingerprint.unwrap_or_else(|| NONE.to_owned()).into(),
         ]);
     }
     table
 }
 
-fn status_cell(record: &DeviceRecord, certificate: &Certificate, now: UnixMs) -> Cell {
-    let status = certificate.status;
-    let earlier = !record
+fn cell_of_status(record: &DeviceRecord, certificate: &Certificate, now: UnixMs) -> Cell {
+    let current = record
         .current_certificates()
         .any(|it| it.is(&certificate.id()));
-    let mut text = match status {
-        CertificateStatus::Prepared => "prepared, never signed".to_owned(),
-        CertificateStatus::Issued => "issued".to_owned(),
-        CertificateStatus::Superseded { at } if status.admits(now) => {
-            format!("superseded, ends {}", relative(at, now))
-        }
-        CertificateStatus::Superseded { at } => format!("superseded, ended {}", relative(at, now)),
-        CertificateStatus::Revoked {
-            at,
-            reason: RevocationReason::Unspecified,
-        } => {
-            format!("revoked {}", relative(at, now))
-        }
-        CertificateStatus::Revoked { at, reason } => {
-            format!("revoked {} ({reason})", relative(at, now))
-        }
-    };
-    if earlier {
-        text.push_str(", of an earlier registration");
+    if current {
+        return status_cell(certificate.status, now);
     }
-    let colour = match status {
-        _ if earlier => Colour::Quiet,
-        CertificateStatus::Issued => Colour::Good,
-        CertificateStatus::Superseded { .. } if status.admits(now) => Colour::Careful,
-        CertificateStatus::Prepared | CertificateStatus::Superseded { .. } => Colour::Quiet,
-        CertificateStatus::Revoked { .. } => Colour::Bad,
-    };
-    Cell::coloured(text, Some(colour))
-}
-
-fn expiry_cell(certificate: &Certificate, now: UnixMs) -> Cell {
-    let expired = certificate.not_after <= now;
-    let text = relative(certificate.not_after, now);
-    Cell::coloured(text, expired.then_some(Colour::Bad))
+    let status = describe_status(certificate.status, now);
+    let text = format!("{status}, of an earlier registration");
+    Cell::coloured(text, Some(Colour::Quiet))
 }
 
 pub(super) fn state_cell(state: DeviceState) -> Cell {
@@ -207,8 +132,8 @@ fn shorten(hex: &str) -> String {
 mod tests {
     use super::*;
     use crate::cli::console::Style;
-    use leafgate_identity::TrustDomainName;
-    use leafgate_registry::Device;
+    use leafgate_identity::{Fingerprint, SerialNumber, SpkiHash, TrustDomainName};
+    use leafgate_registry::{CertificateStatus, Device, Holder, RevocationReason};
 
     const NOW: UnixMs = UnixMs::from_secs(1_800_000_000);
 
