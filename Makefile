@@ -17,6 +17,7 @@ demo: nats-server ## show a device's life on real nats-servers
 test: test-tools ## format check, clippy with warnings as errors, all tests
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- --deny warnings
+	cd loadtest/peers/go-callout && test -z "$$(gofmt -l .)" && go vet ./... && go test ./...
 	$(CARGO) test --workspace --quiet
 
 .PHONY: fmt

@@ -42,6 +42,11 @@ fn the_page_on_the_callout_is_true() {
 }
 
 #[test]
+fn the_page_on_performance_is_true() {
+    run_document("docs/performance.md");
+}
+
+#[test]
 fn the_demo_proves_every_step() {
     let stage = Stage::new();
     let output = stage.run("leafgate demo", &stage.folder());

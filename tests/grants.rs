@@ -52,7 +52,7 @@ impl Stage {
             .set_attributes(&id(), zone("north"), &act())
             .await
             .unwrap();
-        callout.applied(&site).await;
+        callout.applied().await;
         let device = site.log_in("0001").await.unwrap();
         let mut stage = Self {
             site,
@@ -72,7 +72,7 @@ impl Stage {
     }
 
     async fn stays(&mut self) {
-        self.callout.applied(&self.site).await;
+        self.callout.applied().await;
         confirm(&mut self.device).await;
         assert_eq!(connects(&self.device), 1);
     }

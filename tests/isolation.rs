@@ -50,43 +50,14 @@ impl Stage {
             commands,
             _victim: victim,
         };
-        stage.hub_is_heard().await;
+        hub_is_heard(&stage.hub, COMMAND_ON_HUB, &mut stage.commands).await;
         stage
-    }
-
-    /// Waits until commands of the hub reach the victim, which also shows that it listens.
-    async fn hub_is_heard(&mut self) {
-        loop {
-            self.command("are you there?").await;
-            if next_message(&mut self.commands, Duration::from_millis(100))
-                .await
-                .is_ok()
-            {
-                break;
-            }
-        }
-        // Answers to the calls before the first that was heard don't come later than the next one.
-        self.command("now").await;
-        while next_message(&mut self.commands, PATIENCE)
-            .await
-            .unwrap()
-            .payload
-            != "now"
-        {}
-    }
-
-    async fn command(&self, words: &'static str) {
-        self.hub
-            .publish(COMMAND_ON_HUB, words.into())
-            .await
-            .unwrap();
-        self.hub.flush().await.unwrap();
     }
 
     /// The victim hears two commands of the hub, one after the other, and nothing before or between.
     async fn victim_heard_nobody_else(&mut self) {
         for words in ["first", "second"] {
-            self.command(words).await;
+            command(&self.hub, COMMAND_ON_HUB, words).await;
             let heard = next_message(&mut self.commands, PATIENCE).await.unwrap();
             assert_eq!(heard.payload, words, "0002 heard {heard:?}");
         }
@@ -99,6 +70,23 @@ impl Stage {
         assert!(refusal.contains("permissions violation"), "{refusal}");
         assert!(refusal.contains(&what.to_lowercase()), "{what}: {refusal}");
     }
+}
+
+/// Waits until commands of the hub reach a device, which also shows that it listens.
+async fn hub_is_heard(hub: &Client, subject: &'static str, device: &mut Subscriber) {
+    eventually("a command of the hub", async || {
+        command(hub, subject, "are you there?").await;
+        next_message(device, Duration::from_millis(100)).await.ok()
+    })
+    .await;
+    // Whatever was still on its way comes before this.
+    command(hub, subject, "now").await;
+    while next_message(device, PATIENCE).await.unwrap().payload != "now" {}
+}
+
+async fn command(hub: &Client, subject: &'static str, words: &'static str) {
+    hub.publish(subject, words.into()).await.unwrap();
+    hub.flush().await.unwrap();
 }
 
 #[tokio::test]
@@ -190,11 +178,10 @@ async fn a_command_lets_its_device_answer_once_and_only_there() {
     let attacker = stage.attacker.client.clone();
     let mut own = attacker.subscribe("device.0001.cmd").await.unwrap();
     attacker.flush().await.unwrap();
+    let subject = "site.demo.device.0001.cmd";
+    hub_is_heard(&stage.hub, subject, &mut own).await;
     let hub = stage.hub.clone();
-    let asked = tokio::spawn(async move {
-        let subject = "site.demo.device.0001.cmd";
-        hub.request(subject, "report".into()).await.unwrap()
-    });
+    let asked = tokio::spawn(async move { hub.request(subject, "report".into()).await.unwrap() });
     let command = next_message(&mut own, PATIENCE).await.unwrap();
     attacker
         .publish(COMMAND, "instead of an answer".into())

@@ -35,7 +35,7 @@ async fn without_the_registry_known_devices_get_in_for_a_limited_time_and_others
         site.register(id).await;
     }
     // What it has not heard of yet would make it forget the devices again.
-    callout.applied(&site).await;
+    callout.applied().await;
     let mut before = site.log_in("known").await.unwrap();
     let mut revoked = site.log_in("revoked").await.unwrap();
     let mut unseen_revoked = site.log_in("unseen-revoked").await.unwrap();
@@ -48,7 +48,7 @@ async fn without_the_registry_known_devices_get_in_for_a_limited_time_and_others
         site.log_in("revoked").await,
         Err(LogInError::Refused)
     ));
-    callout.applied(&site).await;
+    callout.applied().await;
 
     callout.store.set_reachable(false);
     let report = callout.answers("/readyz", "registry").await;
@@ -123,7 +123,7 @@ async fn liveness_depends_on_neither_nats_nor_the_registry() {
     let mut site = TestSite::start(&options).await;
     let callout = InProcess::start(&site, 0).await;
     site.register("0001").await;
-    callout.applied(&site).await;
+    callout.applied().await;
     site.log_in("0001").await.unwrap();
     let registry = site.site.dir().registry();
     fs::rename(&registry, registry.with_extension("away")).unwrap();

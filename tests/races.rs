@@ -12,7 +12,7 @@ use leafgate_testkit::delaying_store::{Moment, Step};
 
 use crate::support::in_process::InProcess;
 use crate::support::observer::{History, Observer, Span};
-use crate::support::{PATIENCE, TestSite, act, eventually, options};
+use crate::support::{PATIENCE, TestSite, act, eventually, machine, options};
 
 /// Races, and how many of them at once.
 const ROUNDS: usize = 500;
@@ -62,7 +62,7 @@ impl Stage {
         assert_eq!(self.observer.sessions(None).await, []);
         let mut tally = Tally::default();
         for race in &races {
-            tally.judge(race, self.history.of(&race.device));
+            tally.judge(race, &self.history.of(&race.device));
         }
         tally.is_varied();
     }
@@ -134,13 +134,13 @@ struct Tally {
 }
 
 impl Tally {
-    fn judge(&mut self, race: &Race, sessions: Vec<Span>) {
+    fn judge(&mut self, race: &Race, sessions: &[Span]) {
         let raced = sessions.iter().filter_map(|session| session.began);
         let raced: Vec<UnixMs> = raced.filter(|began| *began >= race.began).collect();
         self.never_in += usize::from(raced.is_empty());
         self.in_before += usize::from(raced.iter().any(|began| *began <= race.out));
         self.in_after += usize::from(raced.iter().any(|began| *began > race.out));
-        for session in &sessions {
+        for session in sessions {
             let ended = session
                 .ended
                 .unwrap_or_else(|| panic!("no end seen: {session:?}"));
@@ -155,7 +155,6 @@ impl Tally {
 
     /// Races that always come out the same way would prove little.
     fn is_varied(&self) {
-        println!("{self:?}");
         for (count, what) in [
             (self.never_in, "was refused at once"),
             (self.in_before, "was in before and was ended"),
@@ -172,16 +171,19 @@ fn now() -> UnixMs {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_session_outlives_its_device_by_a_second_on_one_replica() {
-    Stage::set(1).await.race(ROUNDS / 2).await;
+    let _machine = machine().await;
+    Stage::set(1).await.race(ROUNDS / 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_session_outlives_its_device_by_a_second_on_two_replicas() {
+    let _machine = machine().await;
     Stage::set(2).await.race(ROUNDS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_hundred_revocations_at_once_are_no_slower() {
+    let _machine = machine().await;
     let stage = Stage::set(1).await;
     let devices = stage.site.register_many("mass", 300).await;
     let log_ins = stream::iter(&devices).map(|device| stage.site.log_in(device));
@@ -200,7 +202,7 @@ async fn three_hundred_revocations_at_once_are_no_slower() {
     assert_eq!(stage.observer.sessions(None).await, []);
     let mut tally = Tally::default();
     for race in &races {
-        tally.judge(race, stage.history.of(&race.device));
+        tally.judge(race, &stage.history.of(&race.device));
     }
 }
 
@@ -222,32 +224,38 @@ async fn a_decision_that_a_revocation_overtakes_is_made_again() {
     } = Stage::set(1).await;
     let replica = &replicas[0];
     for (device, moment) in [("before", Moment::Before), ("after", Moment::After)] {
-        site.register(device).await;
-        replica.applied(&site).await;
-        let mut hold = replica.store.hold(Step::Load, moment);
-        let door = site.door();
-        let log_in = tokio::spawn(async move { door.log_in(device).await });
-        hold.reached().await;
-        revoke(&site, device).await;
-        replica.applied(&site).await;
-        // The connection is ended before it is answered; a refusal would be an answer.
-        let outcome = log_in.await.unwrap();
-        assert!(
-            matches!(outcome, Err(LogInError::Unreachable(_))),
-            "{outcome:?}"
-        );
-        drop(hold);
-        replica
-            .decided(&format!(
-                "decision denied reason=device-revoked device={device}"
-            ))
-            .await;
-        assert_eq!(
-            replica.decisions(&format!("decision allowed device={device}")),
-            0
-        );
+        let overtaken = overtake(&site, replica, device, moment).await;
+        let refusal = format!("decision denied reason=device-revoked device={overtaken}");
+        replica.decided(&refusal).await;
     }
+    assert_eq!(replica.decisions("decision allowed"), 0);
     assert_eq!(observer.sessions(None).await, []);
+}
+
+/// Revokes a device while its record is being looked up, and lets the look-up go on. The device.
+async fn overtake(site: &TestSite, replica: &InProcess, prefix: &str, moment: Moment) -> String {
+    for attempt in 0..10 {
+        let device = format!("{prefix}-{attempt}");
+        site.register(&device).await;
+        replica.applied().await;
+        let mut hold = replica.store.hold(Step::Load, moment);
+        let (door, id) = (site.door(), device.clone());
+        let log_in = tokio::spawn(async move { door.log_in(&id).await });
+        hold.reached().await;
+        let held = Instant::now();
+        revoke(site, &device).await;
+        let outcome = log_in.await.unwrap();
+        // A look-up is given up after 800 ms; on a machine that busy this was no race.
+        if held.elapsed() < Duration::from_millis(700) {
+            // The connection was ended before it was answered; a refusal would be an answer.
+            assert!(
+                matches!(outcome, Err(LogInError::Unreachable(_))),
+                "{outcome:?}"
+            );
+            return device;
+        }
+    }
+    panic!("no connection was ended while it was being decided about");
 }
 
 #[tokio::test]
@@ -265,7 +273,7 @@ async fn a_replica_that_hears_late_ends_what_it_granted_meanwhile() {
     ] {
         let device = format!("late-{number}");
         site.register(&device).await;
-        replica.applied(&site).await;
+        replica.applied().await;
         drop(site.log_in(&device).await.unwrap());
         let mut hold = replica.store.hold(step, moment);
         // Without an event no follower comes as far as to read events.
@@ -298,7 +306,7 @@ async fn a_replica_that_can_not_hear_is_told_by_another() {
     let deaf = &replicas[1];
     site.register("told").await;
     for replica in &replicas {
-        replica.applied(&site).await;
+        replica.applied().await;
     }
     let mut sessions = Vec::new();
     while deaf.decisions("decision allowed device=told") == 0 {

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 
 use crate::support::devices::{Door, confirm, connects, log_in_with_retry};
 use crate::support::observer::Observer;
-use crate::support::{PATIENCE, TestSite, act, eventually, options};
+use crate::support::{PATIENCE, TestSite, act, eventually, machine, options};
 
 /// Log-ins in a stream, times `LEAFGATE_TEST_SCALE`.
 const LOG_INS: usize = 200;
@@ -94,6 +94,7 @@ async fn all_end(devices: &mut [Device]) {
 
 #[tokio::test]
 async fn a_replica_killed_under_a_stream_of_log_ins_fails_none_after_the_clients_retry() {
+    let _machine = machine().await;
     let mut site = TestSite::start(&two_replicas()).await;
     let ids = site.register_many("kill", log_ins()).await;
     let (door, done) = (site.door(), AtomicUsize::new(0));
@@ -111,6 +112,7 @@ async fn a_replica_killed_under_a_stream_of_log_ins_fails_none_after_the_clients
 
 #[tokio::test]
 async fn a_replica_ended_under_a_stream_of_log_ins_fails_none_at_all() {
+    let _machine = machine().await;
     let mut site = TestSite::start(&two_replicas()).await;
     let ids = site.register_many("term", log_ins()).await;
     let (door, done) = (site.door(), AtomicUsize::new(0));

@@ -1,15 +1,12 @@
 //! Devices by the dozen, and what they try.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, ConnectOptions};
 use futures::{StreamExt, stream};
 use leafgate::local::{Credentials, Device, LocalKeys, LogInError};
-use leafgate::wiring::open_store_read_only;
-use leafgate_registry::DeviceStore;
 use leafgate_runtime::read_secret;
 use secrecy::ExposeSecret;
 
@@ -58,12 +55,6 @@ impl TestSite {
             .collect::<Vec<_>>()
             .await;
         ids
-    }
-
-    /// The registry, for reading.
-    pub async fn registry(&self) -> Arc<dyn DeviceStore> {
-        let url = format!("sqlite:{}", self.site.dir().registry().display());
-        open_store_read_only(&url).await.unwrap()
     }
 
     /// An application of the hub.

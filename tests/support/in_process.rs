@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use leafgate::local::http_get;
 use leafgate::wiring::open_store_read_only;
 use leafgate_auth_callout::{Config, Setup, run};
+use leafgate_registry::DeviceStore;
 use leafgate_runtime::{Environment, LogFormat, LogOutput, Shutdown, SystemClock};
 use leafgate_testkit::delaying_store::{DelayControl, DelayingStore};
 use tokio::task::JoinHandle;
@@ -17,6 +18,7 @@ use super::{TestSite, eventually};
 pub struct InProcess {
     /// What the replica's store does.
     pub store: DelayControl,
+    registry: Arc<dyn DeviceStore>,
     health: SocketAddr,
     log: SharedLog,
     shutdown: Shutdown,
@@ -48,8 +50,8 @@ impl InProcess {
         config.http.listen = health;
         adjust(&mut config);
         let store = DelayControl::default();
-        let inner = open_store_read_only(&config.store.url).await.unwrap();
-        let delaying = Arc::new(DelayingStore::new(inner, store.clone()));
+        let registry = open_store_read_only(&config.store.url).await.unwrap();
+        let delaying = Arc::new(DelayingStore::new(registry.clone(), store.clone()));
         let log = SharedLog::default();
         let shutdown = Shutdown::new();
         let running = tokio::spawn({
@@ -63,6 +65,7 @@ impl InProcess {
         });
         Self {
             store,
+            registry,
             health,
             log,
             shutdown,
@@ -105,8 +108,8 @@ impl InProcess {
     }
 
     /// Waits until it has applied every change that the registry holds now.
-    pub async fn applied(&self, site: &TestSite) {
-        let head = site.registry().await.position().await.unwrap();
+    pub async fn applied(&self) {
+        let head = self.registry.position().await.unwrap();
         eventually("the newest change", async || {
             let applied = self.metric("leafgate_callout_feed_sequence").await;
             (applied >= head.seq).then_some(())

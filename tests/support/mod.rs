@@ -71,6 +71,12 @@ pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>
     }
 }
 
+/// Held by tests that load the machine or measure time, so that they don't disturb each other.
+pub async fn machine() -> tokio::sync::MutexGuard<'static, ()> {
+    static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    MACHINE.lock().await
+}
+
 /// A running site in a folder of its own.
 pub struct TestSite {
     pub site: LocalSite,

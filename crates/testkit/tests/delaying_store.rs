@@ -23,10 +23,7 @@ async fn one_reader_is_held_where_it_was_asked_for() {
     assert!(!held.is_finished());
     // Others pass, at other steps and at the same.
     store.position().await.unwrap();
-    store
-        .load(&DeviceId::parse("0002").unwrap())
-        .await
-        .unwrap();
+    store.load(&DeviceId::parse("0002").unwrap()).await.unwrap();
     drop(hold);
     assert_eq!(held.await.unwrap().unwrap(), None);
 }

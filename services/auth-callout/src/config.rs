@@ -56,7 +56,8 @@ pub struct NatsConfig {
     pub issuer_seed_file: PathBuf,
     /// The seed (`SX…`) of `auth_callout.xkey`; requests in the clear are then refused.
     pub xkey_seed_file: Option<PathBuf>,
-    /// Worker threads, each with a connection of its own; 0 for one a core.
+    /// Worker threads, each with a connection of its own; 0 for half the cores, since a log-in
+    /// costs nats-server many times what it costs the callout, and fuller batches cost less.
     #[serde(default)]
     pub workers: usize,
 }

@@ -277,7 +277,7 @@ impl Workers {
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
         let count = match count {
-            0 => thread::available_parallelism().map_or(1, usize::from),
+            0 => thread::available_parallelism().map_or(1, |cores| usize::from(cores).div_ceil(2)),
             count => count,
         };
         let mut workers = Self {
