@@ -9,8 +9,8 @@ pub mod wiring;
 
 use leafgate_runtime::Environment;
 
-/// A decision makes and drops many small values on several threads; glibc's allocator takes twice
-/// the time for that.
+/// A decision makes and drops many small values. With this allocator it took 63 µs of CPU in place
+/// of 66 with glibc's (64 in flight, 2 cores), for twice the resident memory, 70 MiB.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
