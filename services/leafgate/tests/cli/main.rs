@@ -4,6 +4,7 @@
 
 mod audit;
 mod connect;
+mod crash;
 mod credentials;
 mod deployment;
 mod device;
