@@ -6,6 +6,8 @@ mod dir;
 mod endpoints;
 mod files;
 mod keys;
+mod options;
+mod plan;
 mod registrar;
 mod site;
 
@@ -15,9 +17,10 @@ pub use dir::{LocalDir, OpenLocalDirError};
 pub use endpoints::{Endpoints, Pids};
 pub(crate) use files::{Draft, write_secret};
 pub use keys::LocalKeys;
+pub use options::{SiteOptions, TrustDomainOptions};
 pub(crate) use registrar::{CredentialFiles, make_registrar, open_existing_registrar};
 pub use registrar::{new_device, open_registrar, write_credentials};
-pub use site::{LocalSite, SiteOptions, TrustDomainOptions};
+pub use site::LocalSite;
 
 /// The one trust domain of a local site.
 pub const TRUST_DOMAIN: &str = "default";

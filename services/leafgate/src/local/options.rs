@@ -1,0 +1,64 @@
+use std::path::PathBuf;
+
+use leafgate_processes::NatsServerBinary;
+
+/// What a local site is made of.
+#[derive(Debug, Clone)]
+pub struct SiteOptions {
+    /// Its name: `{site}`, and what the hub sees its devices under.
+    pub site: String,
+    /// The nats-server to run.
+    pub nats_server: NatsServerBinary,
+    /// The `leafgate-callout` to run.
+    pub callout_program: PathBuf,
+    /// Variables of its environment, besides those of this process.
+    pub callout_environment: Vec<(String, String)>,
+    /// Where devices connect; 0 for any free port.
+    pub device_port: u16,
+    /// Servers of the leaf cluster.
+    pub leaf_nodes: usize,
+    /// Callout replicas.
+    pub replicas: usize,
+    /// Whether requests to the callout are sealed.
+    pub xkey: bool,
+    /// Policy files in order; none for the folder's own, which begins as the shipped one.
+    pub policies: Vec<PathBuf>,
+    /// A listener for leaf nodes that trusts what the device listener trusts, so that leaf nodes
+    /// of devices are refused by policy, not by TLS.
+    pub leafnode_listener: bool,
+    /// Further trust domains.
+    pub trust_domains: Vec<TrustDomainOptions>,
+    /// Whether the hub keeps streams of telemetry, with a user `hub-streams` who manages them.
+    pub hub_streams: bool,
+}
+
+/// A trust domain beside the site's own. Domains of one name are one, with several issuers.
+#[derive(Debug, Clone)]
+pub struct TrustDomainOptions {
+    /// Its name.
+    pub name: String,
+    /// The certificate of its issuer; the device listener trusts it too.
+    pub issuer: PathBuf,
+    /// The form of its devices' names.
+    pub cn_pattern: String,
+}
+
+impl SiteOptions {
+    /// One leaf node and one callout replica on free ports, with sealed requests.
+    pub fn new(site: &str, nats_server: NatsServerBinary, callout_program: PathBuf) -> Self {
+        Self {
+            site: site.to_owned(),
+            nats_server,
+            callout_program,
+            callout_environment: Vec::new(),
+            device_port: 0,
+            leaf_nodes: 1,
+            replicas: 1,
+            xkey: true,
+            policies: Vec::new(),
+            leafnode_listener: false,
+            trust_domains: Vec::new(),
+            hub_streams: false,
+        }
+    }
+}
