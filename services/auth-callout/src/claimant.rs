@@ -29,6 +29,7 @@ impl Claimants {
         }
     }
 
+    /// Who asks to come in, how and where.
     pub(crate) fn session(&self, request: &AuthorizationRequest) -> Result<Session, Denial> {
         let identity = self.identify(request)?;
         let connection = connection_facts(&request.client).ok_or_else(|| Denial {

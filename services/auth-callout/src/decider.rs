@@ -184,7 +184,6 @@ impl Decider {
             .map_err(|error| denial(of_request(&error), &error))
     }
 
-    /// Who asks to come in, how and where.
     fn admit(&self, session: &Session, found: &Found, now: UnixMs) -> Result<Admission, Denial> {
         let domain = &session.identity.domain;
         let policies = self.trust.policies.get(domain);

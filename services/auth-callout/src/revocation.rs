@@ -12,6 +12,7 @@ use crate::grants::{Place, Session};
 use crate::live::admits_live;
 use crate::peers::Peers;
 use crate::random;
+use crate::records::Found;
 use crate::worker::Shared;
 
 /// Jobs whose sessions are being ended at once, and as many searches. A search takes a hundred
@@ -243,24 +244,27 @@ impl Enforcer {
 
     /// The remembered sessions that would now be decided otherwise; forgotten. Where the registry
     /// can't tell, all of them: they come back if they may.
-    pub(crate) async fn altered(&self, id: &DeviceId) -> Vec<Session> {
+    async fn altered(&self, id: &DeviceId) -> Vec<Session> {
         let decider = &self.shared.decider;
-        let sessions = decider.grants.of(id);
-        if sessions.is_empty() {
-            return sessions;
+        if decider.grants.of(id).is_empty() {
+            return Vec::new();
         }
-        let Ok(found) = decider.records.look_up(id, decider.clock.monotonic()).await else {
-            return decider.grants.take(id);
-        };
-        let altered: Vec<Session> = sessions
-            .into_iter()
-            .filter(|session| {
-                // One that is being decided right now sees the eviction itself.
-                session.granted.is_some_and(|granted| {
-                    decider.readmit(session, &found).ok() != Some(granted.permission_hash)
-                })
+        match decider.records.look_up(id, decider.clock.monotonic()).await {
+            Ok(found) => self.altered_by(id, &found),
+            Err(_) => decider.grants.take(id),
+        }
+    }
+
+    /// The remembered sessions that this record decides otherwise; forgotten.
+    pub(crate) fn altered_by(&self, id: &DeviceId, found: &Found) -> Vec<Session> {
+        let decider = &self.shared.decider;
+        let mut altered = decider.grants.of(id);
+        altered.retain(|session| {
+            // One that is being decided right now sees the eviction itself.
+            session.granted.is_some_and(|granted| {
+                decider.readmit(session, found).ok() != Some(granted.permission_hash)
             })
-            .collect();
+        });
         for session in &altered {
             decider.grants.forget(id, &session.place);
         }

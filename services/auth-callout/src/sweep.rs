@@ -70,11 +70,13 @@ impl Sweeper {
         let decider = &self.enforcer.shared.decider;
         decider.grants.purge(decider.clock.now());
         for id in decider.grants.devices() {
-            let now = decider.clock.monotonic();
-            if !decider.records.is_fresh(now) {
+            if !decider.records.is_fresh(decider.clock.monotonic()) {
                 return;
             }
-            for session in self.enforcer.altered(&id).await {
+            let Some(found) = self.found(&id).await else {
+                return;
+            };
+            for session in self.enforcer.altered_by(&id, &found) {
                 self.enforcer.kick(&id, &session.place).await;
             }
         }
