@@ -10,7 +10,7 @@ pub mod wiring;
 use leafgate_runtime::Environment;
 
 /// A decision makes and drops many small values. With this allocator it took 63 µs of CPU in place
-/// of 66 with glibc's (64 in flight, 2 cores), for twice the resident memory, 70 MiB.
+/// of 66 with glibc's (64 in flight, 2 cores, other work on the machine), for twice the resident memory, 70 MiB.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
