@@ -95,10 +95,10 @@ pub struct ConnectionFacts {
 ///
 /// None of them can be part of a device id: with `-`, device `pump` could take the client id
 /// `pump-7` of device `pump-7`.
-pub const MQTT_CLIENT_ID_SEPARATORS: [char; 3] = [':', '/', '.'];
+const MQTT_CLIENT_ID_SEPARATORS: [char; 3] = [':', '/', '.'];
 
-/// Whether device `id` may connect with this MQTT client id: its own id, alone or followed by one
-/// of [`MQTT_CLIENT_ID_SEPARATORS`] and anything.
+/// Whether device `id` may connect with this MQTT client id: its own id, alone or followed by `:`,
+/// `/` or `.` and anything.
 ///
 /// nats-server lets a client id take over the session that bears it, pending messages included,
 /// and does not compare users (server/mqtt.go).

@@ -99,26 +99,31 @@ impl PolicySet {
         device: &DeviceFacts<'_>,
         connection: &ConnectionFacts,
     ) -> Result<Grant, PolicyDenial> {
-        let policy = self.select(device).ok_or(PolicyDenial::NoPolicy)?;
-        let permissions = policy.permissions_of(device)?;
-        policy.session.admit(connection)?;
-        policy.grant(permissions, device)
-    }
-
-    pub(crate) fn select(&self, device: &DeviceFacts<'_>) -> Option<&Policy> {
-        self.policies.iter().find(|policy| {
+        let matches = |policy: &&Policy| {
             policy
                 .selector
                 .matches(device.device_type, device.attributes)
-        })
+        };
+        let policy = self.policies.iter().find(matches);
+        policy
+            .ok_or(PolicyDenial::NoPolicy)?
+            .decide(device, Some(connection))
     }
 }
 
 impl Policy {
-    pub(crate) fn permissions_of(
+    /// What a device that the policy matches gets; without a `connection`, on any that is admitted.
+    pub(crate) fn decide(
         &self,
         device: &DeviceFacts<'_>,
-    ) -> Result<&Permissions, PolicyDenial> {
+        connection: Option<&ConnectionFacts>,
+    ) -> Result<Grant, PolicyDenial> {
+        let permissions = self.permissions_of(device)?;
+        connection.map_or(Ok(()), |connection| self.session.admit(connection))?;
+        self.grant(permissions, device)
+    }
+
+    fn permissions_of(&self, device: &DeviceFacts<'_>) -> Result<&Permissions, PolicyDenial> {
         if !device.quarantined {
             return Ok(&self.normal);
         }
@@ -127,7 +132,7 @@ impl Policy {
             .ok_or(PolicyDenial::QuarantineNotGranted)
     }
 
-    pub(crate) fn grant(
+    fn grant(
         &self,
         permissions: &Permissions,
         device: &DeviceFacts<'_>,
@@ -148,7 +153,7 @@ impl Policy {
 }
 
 impl Session {
-    pub(crate) fn admit(&self, connection: &ConnectionFacts) -> Result<(), PolicyDenial> {
+    fn admit(&self, connection: &ConnectionFacts) -> Result<(), PolicyDenial> {
         let kind: ConnectionType = connection.connection_type;
         if !self.connection_types.contains(&kind) {
             return Err(PolicyDenial::ConnectionTypeNotAllowed);

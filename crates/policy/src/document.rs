@@ -211,7 +211,7 @@ impl<'d> Node<'d> {
             };
             element.string().map(|text| (element, text))
         };
-        array.iter().map(node).collect()
+        collect_all(array.iter().map(node))
     }
 
     pub(crate) fn table(&self, place: &str, known: &[&str]) -> Option<Fields<'d>> {
@@ -243,6 +243,15 @@ impl<'d> Node<'d> {
         }
         got
     }
+}
+
+/// All of `items`, or `None` if one is missing. Goes through them to the end, so that each can
+/// report its problems.
+pub(crate) fn collect_all<T, C: FromIterator<T>>(
+    items: impl Iterator<Item = Option<T>>,
+) -> Option<C> {
+    let all: Vec<Option<T>> = items.collect();
+    all.into_iter().collect()
 }
 
 /// Keys that people look for elsewhere, and where they stand.
@@ -285,7 +294,8 @@ mod tests {
 
     #[test]
     fn every_problem_names_its_line() {
-        let text = "nmae = 1\ncount = 0\nlist = [\n  \"a\",\n  2,\n]\n[inner]\nlifetime = 1\n";
+        let text =
+            "nmae = 1\ncount = 0\nlist = [\n  \"a\",\n  2,\n  3,\n]\n[inner]\nlifetime = 1\n";
         let report = problems_of(text, |fields| {
             fields.get("count").unwrap().count(9);
             fields.get("list").unwrap().strings();
@@ -298,8 +308,25 @@ mod tests {
              f.toml:1: \"name\" is missing\n  give one\n\
              f.toml:2: \"count\" must be a whole number from 1 to 9, but is 0\n\
              f.toml:5: \"list\" must be a string, but is 2\n\
-             f.toml:8: unknown key \"lifetime\" in inner\n  \"lifetime\" belongs under session"
+             f.toml:6: \"list\" must be a string, but is 3\n\
+             f.toml:9: unknown key \"lifetime\" in inner\n  \"lifetime\" belongs under session"
         );
+    }
+
+    #[test]
+    fn a_count_is_a_whole_number_in_any_notation_of_toml() {
+        for (text, count) in [("1_000", 1000), ("0x10", 16), ("+7", 7)] {
+            let report = problems_of(&format!("count = {text}"), |fields| {
+                assert_eq!(fields.get("count").unwrap().count(1000), Some(count));
+            });
+            assert_eq!(report, "", "{text}");
+        }
+        for text in ["0", "-1", "1001", "1.0", "\"1\"", "9223372036854775808"] {
+            let report = problems_of(&format!("count = {text}"), |fields| {
+                fields.get("count").unwrap().count(1000);
+            });
+            assert!(report.contains("whole number from 1 to 1000"), "{text}");
+        }
     }
 
     #[test]

@@ -83,13 +83,7 @@ impl PolicySet {
         }
         let (policy, outcome) = match matched {
             None => (None, Outcome::Denial(PolicyDenial::NoPolicy)),
-            Some((policy, choice)) => {
-                let decision = policy.permissions_of(device).and_then(|permissions| {
-                    connection.map_or(Ok(()), |c| policy.session.admit(c))?;
-                    policy.grant(permissions, device)
-                });
-                (Some(choice), decision.into())
-            }
+            Some((policy, choice)) => (Some(choice), policy.decide(device, connection).into()),
         };
         Explanation {
             device: device.id.to_string(),

@@ -76,12 +76,6 @@ impl SubjectRules {
     pub fn deny(&self) -> &[String] {
         &self.deny
     }
-
-    /// Both lists, allow and deny, for a JWT.
-    #[must_use]
-    pub fn into_parts(self) -> (Vec<String>, Vec<String>) {
-        (self.allow, self.deny)
-    }
 }
 
 /// Leave to publish to the reply subjects of received messages (nats-server `allow_responses`).
@@ -165,7 +159,8 @@ mod tests {
         for deny in [vec![], vec!["device.0001.x".to_owned()]] {
             let rules = SubjectRules::new(Vec::new(), deny);
             assert_eq!(rules, SubjectRules::nothing());
-            assert_eq!(rules.into_parts(), (vec![], vec![">".to_owned()]));
+            assert!(rules.allow().is_empty());
+            assert_eq!(rules.deny(), [">"]);
         }
     }
 

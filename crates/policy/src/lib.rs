@@ -26,13 +26,11 @@ mod template;
 mod units;
 
 pub use cases::{CaseResult, CaseResults, Difference, run_cases};
-pub use connection::{
-    ConnectionFacts, ConnectionType, MQTT_CLIENT_ID_SEPARATORS, is_mqtt_client_id_of,
-};
+pub use connection::{ConnectionFacts, ConnectionType, is_mqtt_client_id_of};
 pub use decide::{DeviceFacts, PolicyDenial};
 pub use explain::{Explanation, Outcome, PolicyChoice};
 pub use grant::{Grant, Lifetime, Limits, ResponsePermission, SubjectRules};
-pub use network::{IpNetwork, ParseIpNetworkError};
+pub use network::IpNetwork;
 pub use problem::{LoadPolicyError, LoadPolicyErrors, Location};
 pub use prove::{
     Act, Cause, Declaration, Effect, GrantRef, Heard, List, PolicyRef, Proof, ProvenPolicy,

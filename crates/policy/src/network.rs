@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
+
+use crate::problem::Fault;
 
 /// An IPv4 or IPv6 network such as `10.20.0.0/16`; a bare address is a network of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,49 +14,40 @@ pub struct IpNetwork {
     prefix_len: u8,
 }
 
-/// Text that is no IP network.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ParseIpNetworkError {
-    /// No address, or no prefix length that fits it.
-    #[error("not an IP network: write an address and a prefix length, like 10.20.0.0/16")]
-    Malformed,
-    /// Bits are set to the right of the prefix.
-    #[error("bits are set right of the prefix: the network is {network}")]
-    HostBits {
-        /// The network that the address lies in.
-        network: IpNetwork,
-    },
-}
-
 impl IpNetwork {
-    /// Parses `address/length` or a bare address.
-    ///
-    /// # Errors
-    /// When the text is no network, or bits right of the prefix are set.
-    pub fn parse(text: &str) -> Result<Self, ParseIpNetworkError> {
-        let malformed = ParseIpNetworkError::Malformed;
+    /// Parses `address/length` or a bare address. Refuses set bits right of the prefix, and IPv4
+    /// mapped into IPv6, as [`contains`](Self::contains) finds no address in it.
+    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
+        let fault = |hint: &str| {
+            let message = format!("\"{}\" is not an IP network", text.escape_debug());
+            Fault::new(message, hint)
+        };
+        let network = Self::parse_unchecked(text)
+            .filter(|network| network.base.to_canonical() == network.base)
+            .ok_or_else(|| fault("write 10.20.0.0/16 or 2001:db8::/32"))?;
+        let base = mask(network.base, network.prefix_len);
+        if base != network.base {
+            let meant = Self { base, ..network };
+            return Err(fault(&format!("did you mean \"{meant}\"?")));
+        }
+        Ok(network)
+    }
+
+    fn parse_unchecked(text: &str) -> Option<Self> {
         let (address, length) = match text.split_once('/') {
             Some((address, length)) => (address, Some(length)),
             None => (text, None),
         };
-        let address: IpAddr = address.parse().map_err(|_| malformed.clone())?;
-        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let base: IpAddr = address.parse().ok()?;
+        let bits = if base.is_ipv4() { 32 } else { 128 };
         let prefix_len = match length {
             None => bits,
             Some(length) => length
                 .parse()
                 .ok()
-                .filter(|n: &u8| *n <= bits && n.to_string() == length)
-                .ok_or(malformed)?,
+                .filter(|n: &u8| *n <= bits && n.to_string() == length)?,
         };
-        let network = Self {
-            base: mask(address, prefix_len),
-            prefix_len,
-        };
-        if network.base != address {
-            return Err(ParseIpNetworkError::HostBits { network });
-        }
-        Ok(network)
+        Some(Self { base, prefix_len })
     }
 
     /// Whether `address` lies in the network; an IPv4 address mapped into IPv6 counts as IPv4.
@@ -77,14 +69,6 @@ fn mask(address: IpAddr, prefix_len: u8) -> IpAddr {
             let mask = u128::MAX.checked_shl(128 - length).unwrap_or(0);
             Ipv6Addr::from_bits(v6.to_bits() & mask).into()
         }
-    }
-}
-
-impl FromStr for IpNetwork {
-    type Err = ParseIpNetworkError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::parse(text)
     }
 }
 
@@ -129,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_networks_are_refused() {
+    fn what_is_no_network_is_refused() {
         for bad in [
             "",
             "10.0.0.0/33",
@@ -138,14 +122,20 @@ mod tests {
             "10.0.0.0/+8",
             "::/129",
             "a/8",
+            "::ffff:10.0.0.0/104",
+            "::ffff:10.1.2.3",
         ] {
+            let fault = IpNetwork::parse(bad).unwrap_err();
             assert_eq!(
-                IpNetwork::parse(bad),
-                Err(ParseIpNetworkError::Malformed),
+                fault.hint.as_deref(),
+                Some("write 10.20.0.0/16 or 2001:db8::/32"),
                 "{bad}"
             );
         }
-        let error = IpNetwork::parse("10.20.1.0/16").unwrap_err();
-        assert!(error.to_string().ends_with("10.20.0.0/16"));
+        let fault = IpNetwork::parse("10.20.1.0/16").unwrap_err();
+        assert_eq!(
+            fault.hint.as_deref(),
+            Some("did you mean \"10.20.0.0/16\"?")
+        );
     }
 }

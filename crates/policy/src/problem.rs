@@ -58,15 +58,6 @@ impl LoadPolicyErrors {
     }
 }
 
-impl<'a> IntoIterator for &'a LoadPolicyErrors {
-    type Item = &'a LoadPolicyError;
-    type IntoIter = std::slice::Iter<'a, LoadPolicyError>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
 impl fmt::Display for LoadPolicyErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, error) in self.iter().enumerate() {

@@ -11,16 +11,21 @@
 //! - A response permission lets its holder publish to the reply subject of whatever it receives,
 //!   deny lists notwithstanding, and reply subjects are not checked when a message is published
 //!   (server/client.go, `pubAllowedFullCheck`). Whoever can be sent a message by a device, itself
-//!   included, and may answer, may publish on `>`.
+//!   included, and may answer, may publish on `>`. A device may hold sessions under several grants
+//!   at a time: while it is being quarantined, or while a replica serves a stale record.
 //! - A grant on `$JS` reaches every stream's subjects, to read and, as answers go to an unchecked
-//!   reply subject, to write; one on `$KV` or `$OBJ` reaches the whole bucket.
+//!   reply subject, to write; one on `$KV` or `$O` (object stores) reaches the whole bucket.
 //! - A subscribe entry that ends in `*` also admits a subscription that ends in `>`.
 //! - A leaf node's deliveries are checked against its publish list, and `$MQTT.>` is open to it
 //!   (server/client.go, `deliverMsg`, `pubAllowedFullCheck`). None of the above holds there, so a
 //!   policy that admits leaf nodes counts as reaching everything.
 //!
-//! Deny entries count where one of them covers the whole overlap. Accounts are taken as separate:
-//! imports, exports and mappings of the server's configuration are not part of the proof.
+//! Deny entries count where one of them covers the whole overlap. nats-server keeps to that from
+//! 2.12.8 on, for MQTT from 2.14.3 on: older ones deliver to a wildcard subscription what a deny
+//! entry covers that does not lie in it (server/client.go, `loadMsgDenyFilter`).
+//!
+//! Not part of the proof: imports, exports and mappings between accounts, and what streams make of
+//! a message's headers (`Nats-Rollup`, `Nats-Schedule-Target`, `Nats-Msg-Id`).
 
 mod display;
 mod overlap;
@@ -171,7 +176,8 @@ pub enum Act {
 pub struct Heard {
     /// The subject.
     pub subject: String,
-    /// Policy of the sender; `None` if the device can send it to itself.
+    /// Policy of the sender; `None` if the device can send it to itself, if need be from a session
+    /// under another grant.
     pub from: Option<String>,
 }
 
@@ -189,7 +195,8 @@ pub struct Declaration {
 }
 
 /// Subjects into which a device can have an answer to its messages sent: reply subjects are not
-/// checked, so whatever acknowledges or answers `via` may be made to write to `into`.
+/// checked, so whatever acknowledges or answers `via` may be made to write to `into`, where it
+/// reaches other devices or passes for what they publish.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ReplyPath {
     /// The policy.
@@ -198,7 +205,7 @@ pub struct ReplyPath {
     pub account: String,
     /// What its devices publish.
     pub via: Vec<String>,
-    /// What devices of the account subscribe to.
+    /// What devices of the account subscribe to or publish.
     pub into: Vec<String>,
 }
 

@@ -15,7 +15,7 @@ pub(crate) const MAX_SUBJECT_LEN: usize = 256;
 const VARIABLES: [&str; 5] = ["id", "device_type", "site", "attr.NAME", "prefix"];
 
 /// First tokens under `$` that a policy may name; all others belong to nats-server.
-const OPEN_DOLLAR: [&str; 4] = ["$JS", "$KV", "$OBJ", "$SRV"];
+const OPEN_DOLLAR: [&str; 4] = ["$JS", "$KV", "$O", "$SRV"];
 
 /// A part of a subject that differs between devices.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -172,17 +172,15 @@ fn decide(
     set.decide(&facts, &connection)
 }
 
-/// Whether some device reaches another's subjects, or may answer what a device sends it.
+/// Whether some device reaches another's subjects, or may answer what a device sends it. That
+/// device may be itself, in a session under another grant.
 fn leaks(devices: &[Device]) -> bool {
-    devices.iter().enumerate().any(|(n, one)| {
-        devices.iter().enumerate().any(|(m, other)| {
+    devices.iter().any(|one| {
+        devices.iter().any(|other| {
             let (reach, others) = (one.publish | one.subscribe, other.publish | other.subscribe);
             let same_account = one.grant.account == other.grant.account;
-            let distinct = one.id != other.id;
-            let answers = one.grant.responses.is_some()
-                && one.subscribe & other.publish != 0
-                && (distinct || n == m);
-            same_account && (distinct && reach & others != 0 || answers)
+            let answers = one.grant.responses.is_some() && one.subscribe & other.publish != 0;
+            same_account && (one.id != other.id && reach & others != 0 || answers)
         })
     })
 }
@@ -265,19 +263,12 @@ fn policy(
     device_type: &'static str,
     shape: Shape,
 ) -> impl Strategy<Value = String> {
-    let answers = prop::bool::weighted(0.3).prop_map(|yes| {
-        if yes {
-            "responses = { max = 1, ttl = \"1m\" }"
-        } else {
-            ""
-        }
-    });
     (
         prop::sample::select(vec!["X", "Y"]),
         rules(shape),
         rules(shape),
-        answers,
-        prop::option::weighted(shape.quarantine, (rules(shape), rules(shape))),
+        responses(),
+        prop::option::weighted(shape.quarantine, (rules(shape), rules(shape), responses())),
     )
         .prop_map(move |(account, publish, subscribe, answers, quarantine)| {
             let mut text = format!(
@@ -285,12 +276,23 @@ fn policy(
                  match = {{ device_type = \"{device_type}\" }}\n\
                  publish = {publish}\nsubscribe = {subscribe}\n{answers}\n"
             );
-            if let Some((publish, subscribe)) = quarantine {
-                text +=
-                    &format!("[policy.quarantine]\npublish = {publish}\nsubscribe = {subscribe}\n");
+            if let Some((publish, subscribe, answers)) = quarantine {
+                text += &format!(
+                    "[policy.quarantine]\npublish = {publish}\nsubscribe = {subscribe}\n{answers}\n"
+                );
             }
             text
         })
+}
+
+fn responses() -> impl Strategy<Value = &'static str> {
+    prop::bool::weighted(0.3).prop_map(|yes| {
+        if yes {
+            "responses = { max = 1, ttl = \"1m\" }"
+        } else {
+            ""
+        }
+    })
 }
 
 fn policies(shape: Shape) -> impl Strategy<Value = PolicySet> {

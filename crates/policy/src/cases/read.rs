@@ -7,7 +7,7 @@ use leafgate_identity::DeviceId;
 use super::compare::{Expected, ExpectedGrant};
 use crate::connection::{ConnectionFacts, ConnectionType};
 use crate::decide::{DeviceFacts, PolicyDenial};
-use crate::document::{Document, Fields, Node};
+use crate::document::{Document, Fields, Node, collect_all};
 use crate::grant::{Grant, SubjectRules};
 use crate::problem::{Fault, LoadPolicyErrors, Location, Problems, suggest};
 use crate::read::{RULES_KEYS, read_limits, read_responses, read_session};
@@ -134,11 +134,11 @@ fn read_device(node: &Node<'_>) -> Option<CaseDevice> {
     };
     let (device_type, site) = (text("type"), text("site"));
     let attributes = match fields.get("attributes") {
-        Some(node) => node
-            .map()?
-            .entries()
-            .map(|(name, value)| Some((name.to_owned(), value.string()?.to_owned())))
-            .collect(),
+        Some(node) => collect_all(
+            node.map()?
+                .entries()
+                .map(|(name, value)| Some((name.to_owned(), value.string()?.to_owned()))),
+        ),
         None => Some(BTreeMap::new()),
     };
     let quarantined = match fields.get("quarantined") {

@@ -135,7 +135,7 @@ impl Finding {
 
 /// Why a subject is wider than the entries that it comes from.
 fn widened(subject: &str, grants: &[GrantRef]) -> Option<String> {
-    if ["$KV.", "$OBJ."]
+    if ["$KV.", "$O."]
         .iter()
         .any(|bucket| subject.starts_with(bucket))
     {
@@ -213,7 +213,7 @@ impl fmt::Display for ReplyPath {
         write!(
             f,
             "reply:    in account {}, whatever acknowledges or answers {} can be made to write to {}   {}\n          \
-             reply subjects are not checked: streams and services on the one must not be able to publish the other",
+             reply subjects are not checked: have streams store without acknowledging (no_ack), and services answer where they can publish none of it",
             self.account,
             self.via.join(", "),
             self.into.join(", "),

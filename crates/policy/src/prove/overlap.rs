@@ -14,6 +14,9 @@ use crate::template::{Token, Variable};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     One,
+    /// The same device in another session: a replica that serves stale may grant by a record that
+    /// has changed since, so that all but the id may differ.
+    OneElsewhere,
     Another,
 }
 
@@ -28,7 +31,10 @@ impl<'t> Term<'t> {
     fn of(token: &'t Token, owner: Owner) -> Option<Self> {
         match token {
             Token::Literal(text) => Some(Self::Literal(text)),
-            Token::Variable(variable) => Some(Self::Variable(owner, variable)),
+            Token::Variable(variable) => Some(match (owner, variable) {
+                (Owner::OneElsewhere, Variable::Id) => Self::Variable(Owner::One, variable),
+                _ => Self::Variable(owner, variable),
+            }),
             Token::Any | Token::Tail => None,
         }
     }
@@ -197,8 +203,11 @@ mod tests {
 
     fn within_one(left: &str, right: &str) -> Option<String> {
         let (left, right) = (template(left), template(right));
-        Overlap::find((left.tokens(), Owner::One), (right.tokens(), Owner::One))
-            .map(|overlap| overlap.pattern())
+        Overlap::find(
+            (left.tokens(), Owner::One),
+            (right.tokens(), Owner::OneElsewhere),
+        )
+        .map(|overlap| overlap.pattern())
     }
 
     #[test]
@@ -245,14 +254,20 @@ mod tests {
     }
 
     #[test]
-    fn one_device_has_one_value_for_each_variable() {
-        assert_eq!(
-            within_one("d.{id}.>", "d.{id}.m.>").as_deref(),
-            Some("d.*.m.>")
-        );
-        assert_eq!(within_one("d.{site}.a", "d.b.{site}").as_deref(), None);
-        assert_eq!(within_one("d.{site}.{site}", "d.b.a").as_deref(), None);
-        assert_eq!(within_one("d.{id}", "d.{site}").as_deref(), Some("d.*"));
+    fn sessions_of_one_device_have_the_id_in_common_and_no_other_value() {
+        for (left, right, pattern) in [
+            ("d.{id}.>", "d.{id}.m.>", Some("d.*.m.>")),
+            ("d.{id}.a", "d.b.{id}", None),
+            ("d.{site}.a", "d.b.{site}", Some("d.b.a")),
+            ("d.{site}.{site}", "d.b.a", None),
+            ("d.{id}", "d.{site}", Some("d.*")),
+        ] {
+            assert_eq!(
+                within_one(left, right).as_deref(),
+                pattern,
+                "{left} and {right}"
+            );
+        }
     }
 
     #[test]

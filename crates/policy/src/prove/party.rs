@@ -51,15 +51,15 @@ impl<'p> Party<'p> {
     }
 
     /// Everything reached, with the device's own grant.
-    pub(super) fn reaches(&self) -> impl Iterator<Item = &Reach<'p>> {
+    pub(super) fn reaches(&self) -> impl Iterator<Item = &Reach<'p>> + Clone {
         self.publish.iter().chain(&self.subscribe)
     }
 
-    pub(super) fn publishes(&self) -> impl Iterator<Item = &Reach<'p>> {
+    pub(super) fn publishes(&self) -> impl Iterator<Item = &Reach<'p>> + Clone {
         self.publish.iter()
     }
 
-    pub(super) fn subscribes(&self) -> impl Iterator<Item = &Reach<'p>> {
+    pub(super) fn subscribes(&self) -> impl Iterator<Item = &Reach<'p>> + Clone {
         self.subscribe.iter()
     }
 
@@ -70,16 +70,15 @@ impl<'p> Party<'p> {
             .map(|reach| self.grant_ref(reach))
     }
 
-    /// Where `mine`, for one device of this party, meets `theirs`, for a device of `other` with
-    /// another id (or for the same device, if `same`), neither side denied.
+    /// Where `mine`, for one device of this party, meets `theirs`, for the device of `other` that
+    /// `owner` says, neither side denied.
     pub(super) fn meet<'s>(
         &'s self,
         mine: &'s Reach<'p>,
         other: &'s Party<'p>,
         theirs: &'s Reach<'p>,
-        same: bool,
+        owner: Owner,
     ) -> Option<Meeting<'p>> {
-        let owner = if same { Owner::One } else { Owner::Another };
         let overlap = Overlap::find((&mine.tokens, Owner::One), (&theirs.tokens, owner))?;
         if self.denies(mine, &overlap, Owner::One) || other.denies(theirs, &overlap, owner) {
             return None;
@@ -144,7 +143,7 @@ fn widen(template: &Template, list: List) -> (Cow<'_, [Token]>, bool) {
     let tokens = template.tokens();
     // A bucket is one stream. Rollup headers let whoever writes a key erase the others, and a
     // watcher's consumer is not bound to its key.
-    if tokens.len() > 2 && starts_with(template, &["$KV", "$OBJ"]) {
+    if tokens.len() > 2 && starts_with(template, &["$KV", "$O"]) {
         let mut bucket = tokens[..2].to_vec();
         bucket.push(Token::Tail);
         return (bucket.into(), false);

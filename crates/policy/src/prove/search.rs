@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::overlap::Owner;
 use super::party::{Meeting, Party};
 use super::{
     Act, Cause, Declaration, Effect, Heard, List, PolicyRef, Proof, ProvenPolicy, ReplyPath,
@@ -82,16 +83,14 @@ impl<'p> Account<'p> {
         let mut found: BTreeMap<(PolicyRef, PolicyRef, String), Shape<'p>> = BTreeMap::new();
         for (n, one) in self.parties.iter().enumerate() {
             for another in &self.parties[n..] {
-                for mine in one.reaches() {
-                    for theirs in another.reaches() {
-                        let Some(meeting) = one.meet(mine, another, theirs, false) else {
-                            continue;
-                        };
-                        let refs = (policy_ref(one.policy), policy_ref(another.policy));
-                        let key = (refs.0, refs.1, meeting.subject.clone());
-                        let shape = found.entry(key).or_insert_with(|| Shape::of(one, another));
-                        shape.add(meeting, (mine.list(), theirs.list()));
-                    }
+                for (mine, theirs) in pairs(one.reaches(), another.reaches()) {
+                    let Some(meeting) = one.meet(mine, another, theirs, Owner::Another) else {
+                        continue;
+                    };
+                    let refs = (policy_ref(one.policy), policy_ref(another.policy));
+                    let key = (refs.0, refs.1, meeting.subject.clone());
+                    let shape = found.entry(key).or_insert_with(|| Shape::of(one, another));
+                    shape.add(meeting, (mine.list(), theirs.list()));
                 }
             }
         }
@@ -114,18 +113,14 @@ impl<'p> Account<'p> {
             return None;
         }
         let mut heard = BTreeSet::new();
-        for ear in party.subscribes() {
-            for voice in party.publishes() {
-                heard.extend(party.meet(voice, party, ear, true).map(|meeting| Heard {
-                    subject: meeting.subject,
-                    from: None,
-                }));
-            }
-            for sender in &self.parties {
-                for voice in sender.publishes() {
-                    heard.extend(sender.meet(voice, party, ear, false).map(|meeting| Heard {
-                        subject: meeting.subject,
-                        from: Some(sender.policy.name.to_string()),
+        for sender in &self.parties {
+            let another = Some(sender.policy.name.to_string());
+            for (owner, from) in [(Owner::OneElsewhere, None), (Owner::Another, another)] {
+                for (voice, ear) in pairs(sender.publishes(), party.subscribes()) {
+                    let meeting = sender.meet(voice, party, ear, owner);
+                    heard.extend(meeting.map(|Meeting { subject, .. }| Heard {
+                        subject,
+                        from: from.clone(),
                     }));
                 }
             }
@@ -190,11 +185,8 @@ impl<'p> Account<'p> {
     }
 
     fn reply_paths(&self) -> Vec<ReplyPath> {
-        let into = widest(self.parties.iter().flat_map(|party| {
-            party
-                .subscribes()
-                .map(|reach| reach.rule().template.pattern_of_all())
-        }));
+        let reached = self.parties.iter().flat_map(Party::reaches);
+        let into = widest(reached.map(|reach| reach.rule().template.pattern_of_all()));
         let path = |policy: &&Policy| {
             let published = policy.permissions().flat_map(|p| &p.publish.allow);
             ReplyPath {
@@ -207,7 +199,7 @@ impl<'p> Account<'p> {
         self.policies
             .iter()
             .map(path)
-            .filter(|path| !path.via.is_empty() && !path.into.is_empty())
+            .filter(|path| !path.via.is_empty())
             .collect()
     }
 }
@@ -261,10 +253,18 @@ impl<'p> Shape<'p> {
     }
 }
 
+/// Every one of `these` with every one of `those`.
+fn pairs<A: Copy, B>(
+    these: impl Iterator<Item = A>,
+    those: impl Iterator<Item = B> + Clone,
+) -> impl Iterator<Item = (A, B)> {
+    these.flat_map(move |this| those.clone().map(move |that| (this, that)))
+}
+
 /// How one of two rules could be a device's own.
 fn scope(rules: [&Rule; 2]) -> String {
     let bucket = |rule: &Rule| match rule.template.tokens() {
-        [Token::Literal(first), ..] if matches!(&**first, "$KV" | "$OBJ") => Some(first.clone()),
+        [Token::Literal(first), ..] if matches!(&**first, "$KV" | "$O") => Some(first.clone()),
         _ => None,
     };
     if let Some(kind) = bucket(rules[0]) {

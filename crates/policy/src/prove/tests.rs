@@ -104,6 +104,32 @@ fn a_device_that_answers_must_not_hear_other_devices() {
 }
 
 #[test]
+fn sessions_of_one_device_under_different_grants_hear_each_other() {
+    let answers = "responses = { max = 1, ttl = \"1m\" }";
+    let quarantined = prove_one(&format!(
+        "publish.allow = [\"d.{{id}}.a\"]\n\
+         [policy.quarantine]\nsubscribe.allow = [\"d.{{id}}.a\"]\n{answers}"
+    ));
+    assert_eq!(subjects(&quarantined), [">"]);
+    let text = quarantined.to_string();
+    assert!(text.contains("in quarantine may answer"), "{text}");
+    assert!(text.contains("it can send itself d.*.a"), "{text}");
+
+    let talks = policy("talks", "a", "publish.allow = [\"d.{id}.a\"]");
+    let hears = format!("subscribe.allow = [\"d.{{id}}.a\"]\n{answers}");
+    let proof = load(&format!("{talks}{}", policy("hears", "*", &hears))).prove();
+    assert!(!proof.is_isolated(), "the type can change under a session");
+
+    let lists =
+        "publish.allow = [\"d.{id}.{attr.k}.a\"]\nsubscribe.allow = [\"d.{id}.b.{attr.k}\"]";
+    let proof = prove_one(&format!("{lists}\n{answers}"));
+    assert!(
+        !proof.is_isolated(),
+        "an attribute can change under a session"
+    );
+}
+
+#[test]
 fn every_kind_of_overlap_is_found() {
     for (body, subject) in [
         ("publish.allow = [\"metrics.>\"]", "metrics.>"),
@@ -230,6 +256,8 @@ fn jetstream_and_buckets_count_as_what_they_reach() {
         assert_eq!(subjects(&proof), ["$KV.config.>"]);
         assert!(!proof.is_isolated());
     }
+    let proof = prove_one("publish.allow = [\"$O.files.M.{id}\"]");
+    assert_eq!(subjects(&proof), ["$O.files.>"], "an object store");
     let denied =
         prove_one("publish.allow = [\"$KV.config.{id}\"]\npublish.deny = [\"$KV.config.>\"]");
     assert!(
@@ -293,7 +321,11 @@ fn reply_paths_list_where_answers_can_be_sent() {
     );
     assert_eq!(proof.reply_paths.len(), 1);
     assert_eq!(proof.reply_paths[0].via, ["d.*.a.>"]);
-    assert_eq!(proof.reply_paths[0].into, ["d.*.cmd"]);
+    assert_eq!(
+        proof.reply_paths[0].into,
+        ["d.*.a.>", "d.*.cmd"],
+        "an answer reaches another's ear, and passes for what another says"
+    );
     let json = serde_json::to_value(&proof).unwrap();
     assert_eq!(json["reply_paths"][0]["policy"]["location"]["line"], 1);
 }

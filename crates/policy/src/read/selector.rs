@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use leafgate_identity::is_token;
 
-use crate::document::Node;
+use crate::document::{Node, collect_all};
 use crate::problem::Fault;
 use crate::select::{Condition, Selector};
 
@@ -24,7 +24,7 @@ pub(super) fn read_selector(node: &Node<'_>) -> Option<Selector> {
         None => Some(Condition::Any),
     };
     let attributes: Option<BTreeMap<_, _>> = match attributes {
-        Some(node) => node.map()?.entries().map(read_attribute).collect(),
+        Some(node) => collect_all(node.map()?.entries().map(read_attribute)),
         None => Some(BTreeMap::new()),
     };
     Some(Selector {

@@ -3,7 +3,7 @@
 use crate::connection::ConnectionType;
 use crate::document::{Fields, Node};
 use crate::grant::{Lifetime, Limits, ResponsePermission};
-use crate::network::{IpNetwork, ParseIpNetworkError};
+use crate::network::IpNetwork;
 use crate::policy::Session;
 use crate::problem::{Fault, suggest};
 use crate::units::{parse_bytes, parse_duration, parse_percent};
@@ -154,23 +154,9 @@ fn read_connection_types(node: &Node<'_>) -> Option<Vec<ConnectionType>> {
 }
 
 fn read_sources(node: &Node<'_>) -> Option<Vec<IpNetwork>> {
-    let mut networks = Vec::new();
-    for (node, text) in non_empty(node, "to admit devices from anywhere, leave it out")? {
-        match IpNetwork::parse(text) {
-            Ok(network) => networks.push(network),
-            Err(error) => {
-                let hint = match &error {
-                    ParseIpNetworkError::Malformed => "write 10.20.0.0/16 or 2001:db8::/32".into(),
-                    ParseIpNetworkError::HostBits { network } => {
-                        format!("did you mean \"{network}\"?")
-                    }
-                };
-                let message = format!("\"{}\" is not an IP network", text.escape_debug());
-                node.report(Fault::new(message, hint));
-            }
-        }
-    }
-    Some(networks)
+    let values = non_empty(node, "to admit devices from anywhere, leave it out")?;
+    let network = |(node, text): (Node<'_>, &str)| node.accept(IpNetwork::parse(text));
+    Some(values.into_iter().filter_map(network).collect())
 }
 
 /// The strings of a list. An empty one would deny every device: refused, as it is never meant.

@@ -85,6 +85,7 @@ fn the_servers_subjects_can_not_be_granted() {
         "$JSC.x",
         "$LDS.x",
         "$GNR.x",
+        "$OBJ.x",
     ] {
         let template = parse(text).unwrap();
         assert!(template.check_grantable().is_err(), "{text}");
@@ -94,6 +95,7 @@ fn the_servers_subjects_can_not_be_granted() {
         "_INBOX.{id}.>",
         "$JS.API.>",
         "$KV.a.{id}",
+        "$O.a.M.{id}",
         "$SRV.PING",
     ] {
         let template = parse(text).unwrap();
