@@ -7,6 +7,8 @@ use std::str::FromStr;
 use data_encoding::BASE32_NOPAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::crc::crc16;
+
 pub(crate) const RAW_BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 2;
 const BINARY_BYTES: usize = 1 + RAW_BYTES + CHECKSUM_BYTES;
@@ -57,7 +59,7 @@ impl KeyKind {
     }
 
     /// The first letter of a public key of this kind.
-    pub fn letter(self) -> char {
+    pub(crate) fn letter(self) -> char {
         match self {
             Self::Account => 'A',
             Self::Cluster => 'C',
@@ -92,7 +94,7 @@ pub enum ParseKeyError {
     /// Not 56 characters.
     #[error("a public key has {TEXT_BYTES} characters, this one has {found_chars}")]
     Length {
-        /// Bytes found.
+        /// Characters found.
         found_chars: usize,
     },
     /// Not base32.
@@ -129,14 +131,16 @@ pub struct PublicKey {
 
 impl PublicKey {
     /// Reads a key, checking alphabet, checksum and kind.
-    pub fn parse(kind: KeyKind, text: &str) -> Result<Self, ParseKeyError> {
+    pub(crate) fn parse(kind: KeyKind, text: &str) -> Result<Self, ParseKeyError> {
         let Ok(text) = <[u8; TEXT_BYTES]>::try_from(text.as_bytes()) else {
             return Err(if text.len() == SEED_TEXT_BYTES && text.starts_with('S') {
                 ParseKeyError::Seed
-            } else {
+            } else if text.is_ascii() {
                 ParseKeyError::Length {
                     found_chars: text.len(),
                 }
+            } else {
+                ParseKeyError::Alphabet
             });
         };
         let mut binary = [0; BINARY_BYTES];
@@ -294,43 +298,11 @@ typed_key!(
     KeyKind::Curve
 );
 
-/// CRC-16/XMODEM: polynomial 0x1021, initial value 0, not reflected.
-pub(crate) fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, &byte| {
-        (crc << 8) ^ CRC16[usize::from((crc >> 8) as u8 ^ byte)]
-    })
-}
-
-const CRC16: [u16; 256] = {
-    let mut table = [0; 256];
-    let mut index = 0;
-    while index < 256 {
-        let mut crc = (index as u16) << 8;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 0x8000 == 0 {
-                crc << 1
-            } else {
-                (crc << 1) ^ 0x1021
-            };
-            bit += 1;
-        }
-        table[index] = crc;
-        index += 1;
-    }
-    table
-};
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const ZERO_USER: &str = "UAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-
-    #[test]
-    fn crc16_gives_the_catalogue_check_value() {
-        assert_eq!(crc16(b"123456789"), 0x31C3);
-    }
 
     #[test]
     fn every_kind_begins_with_its_letter_and_parses_back() {
@@ -372,6 +344,10 @@ mod tests {
         );
         assert_eq!(
             UserKey::parse(&good.to_lowercase()),
+            Err(ParseKeyError::Alphabet)
+        );
+        assert_eq!(
+            UserKey::parse(&good.replace('A', "\u{c5}")),
             Err(ParseKeyError::Alphabet)
         );
         for position in 1..good.len() {

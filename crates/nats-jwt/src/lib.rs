@@ -28,6 +28,7 @@
 //! The formats follow nats-io/jwt v2, nats-io/nkeys and nats-server's `server/auth_callout.go`.
 
 mod check;
+mod crc;
 mod key;
 #[cfg(test)]
 mod properties;

@@ -33,7 +33,9 @@ pub enum DecodeResponseError {
         issuer: AccountKey,
     },
     /// Claims of another type or version.
-    #[error("these are claims of type {found}, version {version}, not \"{expected}\", version 2")]
+    #[error(
+        "these are claims of type {found}, version {version}, not \"{expected}\", version {CLAIMS_VERSION}"
+    )]
     Type {
         /// The type expected.
         expected: &'static str,
@@ -136,7 +138,7 @@ impl VerifiedUser {
             name: claims.name,
             audience: claims.aud,
             issued_at_secs: claims.iat,
-            expires_at_secs: (claims.exp != 0).then_some(claims.exp),
+            expires_at_secs: (claims.exp > 0).then_some(claims.exp),
             publish_allow: nats.publish.allow,
             publish_deny: nats.publish.deny,
             subscribe_allow: nats.subscribe.allow,

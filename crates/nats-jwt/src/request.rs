@@ -43,16 +43,11 @@ pub struct AuthorizationRequest {
     pub(crate) claims_type: String,
     /// `nats.version`
     pub(crate) claims_version: i64,
+    /// The curve key whose box held the request; `None` if it came in plain text.
     pub(crate) box_peer: Option<CurvePublicKey>,
 }
 
 impl AuthorizationRequest {
-    /// The curve key whose box held the request; `None` if it came in plain text. A request in a
-    /// box should be answered in a box of the same pair.
-    pub fn box_peer(&self) -> Option<&CurvePublicKey> {
-        self.box_peer.as_ref()
-    }
-
     /// How far the server's clock was behind `now_secs` when it issued the request, the time on
     /// the way included; negative if it is ahead.
     pub fn skew_secs(&self, now_secs: i64) -> i64 {

@@ -4,7 +4,8 @@ use data_encoding::BASE32_NOPAD;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use crate::key::{KeyKind, RAW_BYTES, crc16, kind_found};
+use crate::crc::crc16;
+use crate::key::{KeyKind, RAW_BYTES, kind_found};
 
 const SEED_PREFIX: u8 = 18 << 3;
 const CHECKSUM_BYTES: usize = 2;
@@ -17,7 +18,7 @@ pub enum ParseSeedError {
     /// Not 58 characters.
     #[error("a seed has {TEXT_BYTES} characters, this text has {found_chars}")]
     Length {
-        /// Bytes found.
+        /// Characters found.
         found_chars: usize,
     },
     /// Not base32.
@@ -50,6 +51,9 @@ pub(crate) fn decode(
     seed: &SecretString,
 ) -> Result<(Option<KeyKind>, Zeroizing<[u8; RAW_BYTES]>), ParseSeedError> {
     let text = seed.expose_secret().trim_ascii();
+    if !text.is_ascii() {
+        return Err(ParseSeedError::Alphabet);
+    }
     if text.len() != TEXT_BYTES {
         return Err(ParseSeedError::Length {
             found_chars: text.len(),
@@ -118,6 +122,7 @@ mod tests {
             ParseSeedError::Length { found_chars: 57 }
         );
         assert_eq!(refused(good.to_lowercase()), ParseSeedError::Alphabet);
+        assert_eq!(refused(format!("{good}\u{2026}")), ParseSeedError::Alphabet);
         assert_eq!(
             refused(good.replacen("BE", "BF", 1)),
             ParseSeedError::Checksum

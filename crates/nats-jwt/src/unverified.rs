@@ -120,7 +120,7 @@ impl UnverifiedRequest {
     /// its signature: true when the box, `iss`, `server_id.id` and `server_id.xkey` all name the
     /// bound pair of keys. Otherwise the request comes back, for its signature to be checked.
     pub fn trust_opened_box(self, binding: &XkeyBinding) -> Result<AuthorizationRequest, Self> {
-        if binding_of(&self.request).as_ref() == Some(binding) {
+        if self.request.xkey_binding().as_ref() == Some(binding) {
             Ok(*self.request)
         } else {
             Err(self)
@@ -197,34 +197,16 @@ pub struct XkeyBinding {
     xkey: CurvePublicKey,
 }
 
-impl XkeyBinding {
-    /// The server.
-    pub fn server(&self) -> &ServerKey {
-        &self.server
-    }
-
-    /// Its curve key.
-    pub fn xkey(&self) -> &CurvePublicKey {
-        &self.xkey
-    }
-}
-
 impl AuthorizationRequest {
     /// The binding that this request proves: `None` if it came in plain text, or if it does not
     /// name its issuer and the key of its box as `server_id.id` and `server_id.xkey`.
     pub fn xkey_binding(&self) -> Option<XkeyBinding> {
-        binding_of(self)
-    }
-}
-
-fn binding_of(request: &AuthorizationRequest) -> Option<XkeyBinding> {
-    let xkey = request.box_peer?;
-    (request.server.id == request.issuer && request.server.xkey == Some(xkey)).then_some(
-        XkeyBinding {
-            server: request.issuer,
+        let xkey = self.box_peer?;
+        (self.server.id == self.issuer && self.server.xkey == Some(xkey)).then_some(XkeyBinding {
+            server: self.issuer,
             xkey,
-        },
-    )
+        })
+    }
 }
 
 #[derive(Deserialize)]

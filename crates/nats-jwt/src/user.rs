@@ -89,7 +89,8 @@ impl UserClaims<'_> {
         token::require_issuer(KeyKind::Account, key)?;
         let registered = RegisteredClaims {
             audience: self.audience,
-            expires_at_secs: self.expires_at_secs.unwrap_or_default(),
+            // nats-io/jwt `claims.go` takes 0 and less for "never". Those times are as long past as 1 is.
+            expires_at_secs: self.expires_at_secs.map_or(0, |secs| secs.max(1)),
             issued_at_secs: self.issued_at_secs,
             issuer: key.public().as_str(),
             name: self.name,

@@ -120,7 +120,7 @@ pub struct SharedBox {
 
 impl SharedBox {
     /// Whose boxes these are.
-    pub fn peer(&self) -> &CurvePublicKey {
+    pub(crate) fn peer(&self) -> &CurvePublicKey {
         &self.peer
     }
 

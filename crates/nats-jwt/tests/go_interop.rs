@@ -16,7 +16,8 @@ use leafgate_nats_jwt::{
     AccountKey, Limits, Permissions, PublicKey, ResponseClaims, ServerKey, SigningKey,
     SubjectRules, UserClaims, UserKey,
 };
-use support::{ResponseSpec, ResponseVector, Vectors, lasting_claims_of};
+use support::responses::{ResponseSpec, ResponseVector};
+use support::{Vectors, lasting_claims_of};
 
 /// Runs the Go program and gives what it wrote to stdout, or to stderr if it failed.
 fn go(arguments: &[&str], stdin: &str) -> Result<String, String> {

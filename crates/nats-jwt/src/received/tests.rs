@@ -141,6 +141,28 @@ fn users_come_back_as_sent() {
     );
 }
 
+/// nats-io/jwt takes an `exp` of 0 or less for "never".
+#[test]
+fn a_user_that_expired_in_1970_is_not_one_that_never_expires() {
+    let user = user();
+    for expires_at_secs in [0, -1, i64::MIN] {
+        let claims = UserClaims {
+            expires_at_secs: Some(expires_at_secs),
+            ..claims(&user, &[])
+        };
+        let token = claims.encode(&account()).unwrap();
+        let read = VerifiedUser::decode(token.as_bytes()).unwrap();
+        assert_eq!(read.expires_at_secs, Some(1), "{expires_at_secs}");
+    }
+    let json = format!(
+        r#"{{"iss":"{}","sub":"{user}","exp":-1,"nats":{{"type":"user","version":2}}}}"#,
+        account().public()
+    );
+    let token = token::sign_claims(json.as_bytes(), &account());
+    let read = VerifiedUser::decode(token.as_bytes()).unwrap();
+    assert_eq!(read.expires_at_secs, None);
+}
+
 #[test]
 fn one_kind_of_claims_is_not_taken_for_another() {
     let user_token = claims(&user(), &[]).encode(&account()).unwrap();
