@@ -1,35 +1,37 @@
 use std::path::PathBuf;
 
+use leafgate_identity::Excerpt;
+
 /// A text is not what it should stand for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseInputError {
     /// A name of a site, account, server, cluster or replica.
     #[error(
-        "{text:?} can't be a name: it takes 1 to 64 of A-Z a-z 0-9 _ -, and begins and ends with a letter or digit"
+        "{text} can't be a name: it takes 1 to 64 of A-Z a-z 0-9 _ -, and begins and ends with a letter or digit"
     )]
     Name {
-        /// The text, cut.
-        text: String,
+        /// The text.
+        text: Excerpt,
     },
     /// The prefix of device subjects.
     #[error(
-        "{text:?} can't prefix subjects: it takes tokens of A-Z a-z 0-9 _ - joined by '.', the first other than \"site\""
+        "{text} can't prefix subjects: it takes tokens of A-Z a-z 0-9 _ - joined by '.', the first other than \"site\""
     )]
     SubjectPrefix {
-        /// The text, cut.
-        text: String,
+        /// The text.
+        text: Excerpt,
     },
     /// A host.
-    #[error("{text:?} is no host name and no IP address")]
+    #[error("{text} is no host name and no IP address")]
     Host {
-        /// The text, cut.
-        text: String,
+        /// The text.
+        text: Excerpt,
     },
     /// A host with a port.
-    #[error("{text:?} is no address such as hub.example.com:7422 or [::1]:7422")]
+    #[error("{text} is no address such as hub.example.com:7422 or [::1]:7422")]
     Address {
-        /// The text, cut.
-        text: String,
+        /// The text.
+        text: Excerpt,
     },
     /// A secret of routes, which is not shown.
     #[error("a route secret takes 22 to 128 letters and digits")]
@@ -68,6 +70,11 @@ pub enum RenderNatsConfigError {
     /// Nobody could answer nats-server.
     #[error("the callout has no replica: no device could log in")]
     NoReplica,
+    /// nats-server lets anybody in where no user is configured.
+    #[error(
+        "the hub has no user, and nats-server would let anybody in: name a site, an application or an administrator"
+    )]
+    NoUser,
     /// nats-server logs leaf links in as users.
     #[error("the seed of the {link} link of {site} is no user seed (SU…)")]
     NotUserSeed {
@@ -91,10 +98,12 @@ pub enum RenderNatsConfigError {
         site: String,
     },
     /// Nothing could be linked to the hub.
-    #[error("the uplink names no address of the hub")]
+    #[error("the uplink names no address of the hub: name one at least")]
     NoHubAddress,
     /// A hub must listen for leaf nodes.
-    #[error("the hub's node {server:?} does not listen for leaf nodes")]
+    #[error(
+        "the hub's node {server:?} does not listen for leaf nodes: give it an address for them"
+    )]
     NoLeafnodeListener {
         /// Name of the server.
         server: String,
@@ -106,20 +115,32 @@ pub enum RenderNatsConfigError {
         secs: u32,
     },
     /// A limit of 0 would shut everybody out, or, in nats-server's eyes, nobody.
-    #[error("{what} is 0")]
+    #[error("{what} is 0: give at least 1")]
     ZeroLimit {
         /// Which limit.
         what: &'static str,
     },
+    /// nats-server keeps its limits in signed numbers and takes larger ones for others, "no limit" among them, or
+    /// does not boot with them.
+    #[error("{what} is more than nats-server can take: give at most {most}")]
+    LimitTooLarge {
+        /// Which limit.
+        what: &'static str,
+        /// The most that it takes.
+        most: u32,
+    },
+    /// nats-server takes port 0 for its default port or for "don't listen".
+    #[error("{server:?} can't listen for {listener} on port 0: give another port")]
+    PortZero {
+        /// Name of the server.
+        server: String,
+        /// What connects there.
+        listener: &'static str,
+    },
     /// The path can't stand in a configuration file.
-    #[error("the path {} is not UTF-8 or holds control characters", path.display())]
+    #[error("the path {path:?} is not UTF-8 or holds control characters: rename it")]
     Path {
         /// The path.
         path: PathBuf,
     },
-}
-
-/// As much of a wrong input as an error shows.
-pub(crate) fn cut(text: &str) -> String {
-    text.chars().take(80).collect()
 }

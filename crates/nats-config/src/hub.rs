@@ -56,6 +56,8 @@ impl HubConfig {
     /// The inputs don't fit together.
     pub fn render(&self, node: &Node) -> Result<ConfigFile, RenderNatsConfigError> {
         self.check()?;
+        node.check()?;
+        let users = self.users(node)?;
         let leafnode =
             node.leafnode
                 .as_ref()
@@ -97,18 +99,17 @@ impl HubConfig {
                 if node.jetstream.is_some() {
                     account.set("jetstream", "enabled");
                 }
-                write_users(account, &self.telemetry_users(node));
+                write_users(account, &users.telemetry);
             });
             accounts.named_block(&self.accounts.commands, |account| {
                 account.comment(
                     "Run no service here that answers to a subject it is told: only command subjects and the inboxes \
                      of those who command.",
                 );
-                write_users(account, &self.command_users());
+                write_users(account, &users.commands);
             });
             accounts.named_block(&self.accounts.system, |account| {
-                let administrator = self.administrator.map(administrator);
-                write_users(account, administrator.as_slice());
+                write_users(account, users.system.as_slice());
             });
         });
         conf.comment("Seconds, as a bare number: older servers take \"3s\" for 1.");
@@ -143,6 +144,18 @@ impl HubConfig {
             keys.claim(key, "the administrator")?;
         }
         Ok(())
+    }
+
+    fn users(&self, node: &Node) -> Result<Users, RenderNatsConfigError> {
+        let users = Users {
+            telemetry: self.telemetry_users(node),
+            commands: self.command_users(),
+            system: self.administrator.map(administrator),
+        };
+        if users.telemetry.is_empty() && users.commands.is_empty() && users.system.is_none() {
+            return Err(RenderNatsConfigError::NoUser);
+        }
+        Ok(users)
     }
 
     fn telemetry_users(&self, node: &Node) -> Vec<User> {
@@ -231,4 +244,11 @@ impl HubConfig {
         };
         self.sites.iter().flat_map(of_site).collect()
     }
+}
+
+/// The users of one server, by account.
+struct Users {
+    telemetry: Vec<User>,
+    commands: Vec<User>,
+    system: Option<User>,
 }

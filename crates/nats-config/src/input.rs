@@ -2,10 +2,10 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use leafgate_identity::is_token;
+use leafgate_identity::{Excerpt, is_token};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::error::{ParseInputError, cut};
+use crate::error::ParseInputError;
 
 /// The name of a site, account, server, cluster, replica or JetStream domain: one token of a NATS subject,
 /// `A-Z a-z 0-9 _ -`, alphanumeric first and last.
@@ -21,7 +21,9 @@ impl Name {
         if is_token(text) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(ParseInputError::Name { text: cut(text) })
+            Err(ParseInputError::Name {
+                text: Excerpt::of(text),
+            })
         }
     }
 
@@ -49,7 +51,9 @@ impl SubjectPrefix {
         if text.split('.').all(is_token) && text.split('.').next() != Some("site") {
             Ok(Self(text.to_owned()))
         } else {
-            Err(ParseInputError::SubjectPrefix { text: cut(text) })
+            Err(ParseInputError::SubjectPrefix {
+                text: Excerpt::of(text),
+            })
         }
     }
 }
@@ -82,7 +86,9 @@ impl Host {
         if named || text.parse::<IpAddr>().is_ok() {
             Ok(Self(text.to_owned()))
         } else {
-            Err(ParseInputError::Host { text: cut(text) })
+            Err(ParseInputError::Host {
+                text: Excerpt::of(text),
+            })
         }
     }
 
@@ -112,19 +118,24 @@ impl ServerAddress {
     /// # Errors
     /// The text is no such address.
     pub fn parse(text: &str) -> Result<Self, ParseInputError> {
-        if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(address.into());
-        }
-        let error = || ParseInputError::Address { text: cut(text) };
-        let (host, port) = text.rsplit_once(':').ok_or_else(error)?;
-        // IPv6 without brackets would leave its last group as the port.
-        if host.contains(':') {
-            return Err(error());
-        }
-        Ok(Self {
-            host: Host::parse(host).map_err(|_| error())?,
-            port: port.parse().map_err(|_| error())?,
+        Self::read(text).ok_or_else(|| ParseInputError::Address {
+            text: Excerpt::of(text),
         })
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let address = match text.parse::<SocketAddr>() {
+            Ok(address) => address.into(),
+            Err(_) => {
+                let (host, port) = text.rsplit_once(':')?;
+                // IPv6 without brackets would leave its last group as the port.
+                if host.contains(':') {
+                    return None;
+                }
+                Self::new(Host::parse(host).ok()?, port.parse().ok()?)
+            }
+        };
+        (address.port != 0).then_some(address)
     }
 }
 
@@ -145,7 +156,7 @@ pub struct Listen {
 }
 
 impl Listen {
-    /// On `port` of `host`.
+    /// On `port` of `host`, which is not 0.
     #[must_use]
     pub fn on(host: Host, port: u16) -> Self {
         Self {
@@ -345,6 +356,8 @@ mod tests {
             ":7422",
             "hub:70000",
             "hub:-1",
+            "hub:0",
+            "[::1]:0",
             "::1:7422",
             "tls://hub:7422",
             "-hub:1",

@@ -8,7 +8,7 @@ use crate::conf::Conf;
 use crate::error::RenderNatsConfigError;
 use crate::file::{ConfigFile, all_different};
 use crate::input::{Accounts, Name, ServerAddress, SubjectPrefix};
-use crate::node::{Node, ServerLimits};
+use crate::node::{Node, ServerLimits, check_limit};
 use crate::user::UserKeys;
 
 /// A site: the leaf cluster that its devices connect to, with the callout beside it.
@@ -36,7 +36,7 @@ pub struct LeafConfig {
     /// The links to the hub. A site without them works by itself.
     pub uplink: Option<Uplink>,
     /// Manages streams in the telemetry account, where nodes run JetStream. Its clients take
-    /// [`subjects::STREAM_INBOX_PREFIX`] as inbox prefix.
+    /// [`STREAM_INBOX_PREFIX`](crate::subjects::STREAM_INBOX_PREFIX) as inbox prefix.
     pub stream_manager: Option<UserKey>,
     /// A person's user of the system account, for emergencies: it logs in without the callout.
     pub administrator: Option<UserKey>,
@@ -61,6 +61,15 @@ impl Default for DeviceLimits {
             max_subscriptions: 100,
             max_payload_bytes: 64 << 10,
         }
+    }
+}
+
+impl DeviceLimits {
+    fn check(&self) -> Result<(), RenderNatsConfigError> {
+        // nats-server takes an account's limits as 32 bits with a sign (opts.go `parseAccountLimits`).
+        let most = i32::MAX.unsigned_abs();
+        check_limit("max_subscriptions", self.max_subscriptions, most)?;
+        check_limit("max_payload_bytes", self.max_payload_bytes, most)
     }
 }
 
@@ -137,6 +146,7 @@ impl LeafConfig {
     /// The inputs don't fit together.
     pub fn render(&self, node: &Node) -> Result<ConfigFile, RenderNatsConfigError> {
         self.check()?;
+        node.check()?;
         let mut conf = Conf::new();
         conf.comment(&format!(
             "Server {} of site {}, for nats-server in config mode. Made by leafgate: make it anew rather than edit it.{}",
@@ -171,14 +181,7 @@ impl LeafConfig {
 
     fn check(&self) -> Result<(), RenderNatsConfigError> {
         self.limits.check()?;
-        for (what, limit) in [
-            ("max_subscriptions", self.device_limits.max_subscriptions),
-            ("max_payload_bytes", self.device_limits.max_payload_bytes),
-        ] {
-            if limit == 0 {
-                return Err(RenderNatsConfigError::ZeroLimit { what });
-            }
-        }
+        self.device_limits.check()?;
         all_different("accounts", self.accounts.all().into_iter())?;
         all_different(
             "replicas",

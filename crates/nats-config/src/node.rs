@@ -7,6 +7,10 @@ use crate::input::{Listen, Name, RouteSecret, ServerAddress};
 /// Time for a TLS handshake. Devices behind slow links need more than nats-server's 2 s.
 const TLS_TIMEOUT_SECS: u32 = 5;
 
+/// What nats-server keeps for a client that does not read (`MAX_PENDING_SIZE` in const.go). It boots with no larger
+/// payload than that.
+const MAX_PENDING_BYTES: u32 = 64 << 20;
+
 /// What is one server's own.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -98,18 +102,21 @@ impl Default for ServerLimits {
 
 impl ServerLimits {
     pub(crate) fn check(&self) -> Result<(), RenderNatsConfigError> {
-        let limits = [
+        check_limit(
+            "max_payload_bytes",
+            self.max_payload_bytes,
+            MAX_PENDING_BYTES,
+        )?;
+        for (what, limit) in [
             ("max_connections", self.max_connections),
-            ("max_payload_bytes", self.max_payload_bytes),
             ("write_deadline_secs", self.write_deadline_secs),
             ("connection_rate_limit", self.connection_rate_limit),
             (
                 "authorization_timeout_secs",
                 self.authorization_timeout_secs,
             ),
-        ];
-        if let Some((what, _)) = limits.into_iter().find(|(_, limit)| *limit == 0) {
-            return Err(RenderNatsConfigError::ZeroLimit { what });
+        ] {
+            check_limit(what, limit, u32::MAX)?;
         }
         if self.lame_duck_secs < 30 {
             return Err(RenderNatsConfigError::LameDuckTooShort {
@@ -135,6 +142,24 @@ impl ServerLimits {
 }
 
 impl Node {
+    pub(crate) fn check(&self) -> Result<(), RenderNatsConfigError> {
+        let routes = self.cluster.as_ref().map(|cluster| &cluster.listen);
+        for (listener, listen) in [
+            ("clients", Some(&self.client)),
+            ("leaf nodes", self.leafnode.as_ref()),
+            ("monitoring", self.monitoring.as_ref()),
+            ("routes", routes),
+        ] {
+            if listen.is_some_and(|listen| listen.port() == 0) {
+                return Err(RenderNatsConfigError::PortZero {
+                    server: self.server_name.to_string(),
+                    listener,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// nats-server's own rule: without a cluster block the server's name stands for the cluster's.
     pub(crate) fn cluster_name(&self) -> &Name {
         self.cluster
@@ -247,5 +272,17 @@ impl Node {
             ("cert_file", conf::path(&self.certificate.cert_file)?),
             ("key_file", conf::path(&self.certificate.key_file)?),
         ])
+    }
+}
+
+pub(crate) fn check_limit(
+    what: &'static str,
+    limit: u32,
+    most: u32,
+) -> Result<(), RenderNatsConfigError> {
+    match limit {
+        0 => Err(RenderNatsConfigError::ZeroLimit { what }),
+        _ if limit > most => Err(RenderNatsConfigError::LimitTooLarge { what, most }),
+        _ => Ok(()),
     }
 }

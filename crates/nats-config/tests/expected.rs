@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use leafgate_nats_config::{
-    Cluster, ConfigFile, HubConfig, JetStream, LeafConfig, Listen, NatsConfigFiles, Node,
-    RenderNatsConfigError, Replica, RouteSecret, ServerAddress, SubjectPrefix,
+    Cluster, ConfigFile, DeviceLimits, HubConfig, JetStream, LeafConfig, Listen, NatsConfigFiles,
+    Node, RenderNatsConfigError as Error, Replica, RouteSecret, ServerAddress, SubjectPrefix,
 };
 use secrecy::ExposeSecret as _;
 use support::{Keys, any_port, host, name, node, user};
@@ -141,9 +141,7 @@ fn a_hub_and_its_site_are_written_for_their_owner_alone() {
 }
 
 /// Changes inputs that fit together until they don't.
-fn refused(
-    change: impl FnOnce(&Keys, &mut HubConfig, &mut LeafConfig, &mut [Node; 2]),
-) -> RenderNatsConfigError {
+fn refused(change: impl FnOnce(&Keys, &mut HubConfig, &mut LeafConfig, &mut [Node; 2])) -> Error {
     let keys = Keys::new();
     let ((mut hub, hub_node), (mut leaf, leaf_node)) = (hub(&keys), leaf(&keys));
     let mut nodes = [hub_node, leaf_node];
@@ -152,10 +150,16 @@ fn refused(
     NatsConfigFiles::render(Some((&hub, &[hub_node])), &[(&leaf, &[leaf_node])]).unwrap_err()
 }
 
-#[test]
-fn what_does_not_fit_together_is_refused() {
-    use RenderNatsConfigError as Error;
+#[track_caller]
+fn assert_name_twice(error: &Error, of: &str) {
+    assert!(
+        matches!(error, Error::NameTwice { what, .. } if *what == of),
+        "{error}"
+    );
+}
 
+#[test]
+fn keys_and_names_stand_for_one_each() {
     let error = refused(|_, _, leaf, _| leaf.replicas[1].system = leaf.replicas[0].auth);
     assert!(
         error
@@ -167,44 +171,17 @@ fn what_does_not_fit_together_is_refused() {
     assert!(matches!(error, Error::KeyTwice { .. }), "{error}");
 
     let error = refused(|_, _, leaf, _| leaf.replicas[1].name = Replica::default_name(0));
-    assert!(
-        matches!(
-            error,
-            Error::NameTwice {
-                what: "replicas",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert_name_twice(&error, "replicas");
     let error = refused(|_, hub, _, _| hub.sites[1].name = name("demo"));
-    assert!(
-        matches!(error, Error::NameTwice { what: "sites", .. }),
-        "{error}"
-    );
+    assert_name_twice(&error, "sites");
     let error = refused(|_, _, leaf, _| leaf.accounts.devices = name("SYS"));
-    assert!(
-        matches!(
-            error,
-            Error::NameTwice {
-                what: "accounts",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert_name_twice(&error, "accounts");
     let error = refused(|_, _, _, [hub, leaf]| leaf.server_name = hub.server_name.clone());
-    assert!(
-        matches!(
-            error,
-            Error::NameTwice {
-                what: "servers",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert_name_twice(&error, "servers");
+}
 
+#[test]
+fn a_hub_and_its_site_fit_together() {
     let error = refused(|_, _, _, [hub, leaf]| leaf.cluster = hub.cluster.clone());
     assert!(matches!(error, Error::SameClusterName { .. }), "{error}");
     let error = refused(|_, hub, _, _| hub.sites.truncate(0));
@@ -231,20 +208,86 @@ fn what_does_not_fit_together_is_refused() {
         ),
         "{error}"
     );
-
-    let error = refused(|_, _, leaf, _| leaf.replicas.clear());
-    assert_eq!(error, Error::NoReplica);
     let error = refused(|_, _, _, [hub, _]| hub.leafnode = None);
     assert!(matches!(error, Error::NoLeafnodeListener { .. }), "{error}");
+}
+
+#[test]
+fn nobody_to_answer_or_to_log_in_is_refused() {
+    let error = refused(|_, _, leaf, _| leaf.replicas.clear());
+    assert_eq!(error, Error::NoReplica);
+
+    // A stream manager is no user of a server without JetStream.
+    let (mut hub, mut node) = hub(&Keys::new());
+    hub.sites.clear();
+    hub.telemetry_applications.clear();
+    hub.command_applications.clear();
+    hub.administrator = None;
+    assert!(hub.render(&node).is_ok());
+    node.jetstream = None;
+    assert_eq!(hub.render(&node).unwrap_err(), Error::NoUser);
+}
+
+#[test]
+fn limits_that_nats_server_takes_for_others_are_refused() {
     let error = refused(|_, _, leaf, _| leaf.limits.lame_duck_secs = 29);
     assert_eq!(error, Error::LameDuckTooShort { secs: 29 });
     let error = refused(|_, _, leaf, _| leaf.device_limits.max_subscriptions = 0);
-    assert_eq!(
-        error,
-        Error::ZeroLimit {
-            what: "max_subscriptions"
+    let what = "max_subscriptions";
+    assert_eq!(error, Error::ZeroLimit { what });
+
+    let most = i32::MAX.unsigned_abs();
+    let (mut leaf, node) = leaf(&Keys::new());
+    leaf.device_limits = DeviceLimits {
+        max_subscriptions: most,
+        max_payload_bytes: most,
+    };
+    assert!(leaf.render(&node).is_ok());
+    leaf.device_limits.max_subscriptions = most + 1;
+    let error = leaf.render(&node).unwrap_err();
+    assert_eq!(error, Error::LimitTooLarge { what, most });
+    leaf.device_limits.max_subscriptions = 1;
+    leaf.device_limits.max_payload_bytes = u32::MAX;
+    let error = leaf.render(&node).unwrap_err();
+    let what = "max_payload_bytes";
+    assert_eq!(error, Error::LimitTooLarge { what, most });
+
+    let most = 64 << 20;
+    leaf.device_limits = DeviceLimits::default();
+    leaf.limits.max_payload_bytes = most;
+    assert!(leaf.render(&node).is_ok());
+    leaf.limits.max_payload_bytes = most + 1;
+    let error = leaf.render(&node).unwrap_err();
+    assert_eq!(error, Error::LimitTooLarge { what, most });
+}
+
+#[test]
+fn port_0_is_refused_because_servers_take_it_for_no_listener_or_another_port() {
+    let zero = || Listen::on(host("127.0.0.1"), 0);
+    for (of, change) in [
+        (
+            "clients",
+            (|node, zero| node.client = zero) as fn(&mut Node, Listen),
+        ),
+        ("leaf nodes", |node, zero| node.leafnode = Some(zero)),
+        ("monitoring", |node, zero| node.monitoring = Some(zero)),
+        ("routes", |node, zero| {
+            node.cluster.as_mut().unwrap().listen = zero;
+        }),
+    ] {
+        for server in [0, 1] {
+            let error = refused(|_, _, _, nodes| change(&mut nodes[server], zero()));
+            assert!(
+                matches!(error, Error::PortZero { listener, .. } if listener == of),
+                "{error}"
+            );
         }
-    );
+    }
+}
+
+#[test]
+fn paths_that_would_end_their_line_are_refused_and_shown_escaped() {
     let error = refused(|_, _, _, [_, leaf]| leaf.certificate.key_file = "/etc/a\nb".into());
     assert!(matches!(error, Error::Path { .. }), "{error}");
+    assert!(error.to_string().contains(r"/etc/a\nb"), "{error}");
 }

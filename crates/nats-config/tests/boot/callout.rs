@@ -3,12 +3,13 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt as _;
-use leafgate_nats_config::{CalloutMode, LeafConfig, subjects};
+use leafgate_nats_config::{CalloutMode, LeafConfig, Node, subjects};
 use leafgate_nats_jwt::{
     AuthorizationRequest, CurvePublicKey, Limits, Permissions, ResponseClaims, SubjectRules,
     UnverifiedRequest, UserClaims,
 };
 use leafgate_processes::NatsServer;
+use secrecy::ExposeSecret as _;
 
 use crate::client::{Client, Login, eventually, next, publish_until_received};
 use crate::support::{Keys, user};
@@ -106,6 +107,29 @@ async fn the_administrator_needs_no_callout() {
 }
 
 #[tokio::test]
+async fn the_stream_manager_needs_no_callout() {
+    let world = World::new();
+    let hub = world.start_hub().await;
+    let leaf = LeafConfig {
+        stream_manager: Some(user(&world.keys.stream_manager)),
+        ..world.keys.leaf(world.ca(), Some(leafnode_address(&hub)))
+    };
+    let node = Node {
+        jetstream: Some(world.jetstream("demo")),
+        ..world.leaf_node()
+    };
+    let site = world.start(&leaf.render(&node).unwrap()).await;
+    let login = Login {
+        certificate: Some("callout"),
+        nkey: Some(&world.keys.stream_manager),
+        inbox_prefix: subjects::STREAM_INBOX_PREFIX,
+    };
+    let manager = world.connect(&site, login).await.unwrap();
+    let info = manager.request("$JS.API.INFO", "").await;
+    assert!(text(&info.payload).contains("\"domain\":\"demo\""));
+}
+
+#[tokio::test]
 async fn a_replica_hears_the_others() {
     let world = World::new();
     let leaf = world.keys.leaf(world.ca(), None);
@@ -128,8 +152,8 @@ async fn a_device_is_let_in_seen_and_ended() {
     let mut site = world.start(&leaf.render(&world.leaf_node()).unwrap()).await;
     await_links(&mut site).await;
     let (auth, system) = replica(&world, &site, 0).await;
-    let mut connects = system.subscribe(subjects_of("CONNECT")).await;
-    let mut disconnects = system.subscribe(subjects_of("DISCONNECT")).await;
+    let mut connects = system.subscribe("$SYS.ACCOUNT.*.CONNECT").await;
+    let mut disconnects = system.subscribe("$SYS.ACCOUNT.*.DISCONNECT").await;
     let mut requests = auth
         .nats
         .queue_subscribe(subjects::AUTH_REQUEST, subjects::CALLOUT_QUEUE.to_owned())
@@ -189,13 +213,6 @@ async fn a_device_is_let_in_seen_and_ended() {
     })
     .await;
     assert!(text(&ended.payload).contains("Kicked"));
-}
-
-fn subjects_of(event: &str) -> &'static str {
-    match event {
-        "CONNECT" => "$SYS.ACCOUNT.*.CONNECT",
-        _ => "$SYS.ACCOUNT.*.DISCONNECT",
-    }
 }
 
 /// The answer that lets the device of a request in as 0001.
@@ -333,7 +350,6 @@ async fn load_tests_may_leave_tls_out() {
         ..world.keys.leaf(world.ca(), None)
     };
     let site = world.start(&leaf.render(&world.leaf_node()).unwrap()).await;
-    use secrecy::ExposeSecret as _;
     let seed = world.keys.requester.seed().expose_secret().to_owned();
     let address = format!("nats://{}", site.ports().client);
     async_nats::ConnectOptions::with_nkey(seed)
