@@ -4,11 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leafgate_registry::{DeviceStore, Event, FeedPosition, StoreError};
+use leafgate_registry::{ChainError, DeviceStore, Event, FeedPosition, StoreError};
 use tokio_util::sync::CancellationToken;
 
 /// Events read from the store at once.
 const PAGE: usize = 1000;
+
+/// How long one answer of the store is awaited: a connection that went silent counts as a failure.
+const READ_LIMIT: Duration = Duration::from_secs(5);
 
 /// Pauses between attempts to reach a store that fails: the first, and the longest.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
@@ -23,46 +26,22 @@ pub trait FeedSink: Send + Sync {
     fn reset(&self, position: &FeedPosition);
     /// Everything up to `position` has been applied, and nothing later existed just now.
     fn confirm(&self, position: &FeedPosition);
-    /// The store could not be read; called once for each attempt.
+    /// The store could not be read, or went silent; called once for each attempt.
     fn fail(&self, error: &StoreError);
 }
 
-/// Follows the feed of `store` until `cancel`.
+/// Follows the feed of `store` until `cancel`, which is heeded whatever the store does.
 pub async fn follow(
     store: Arc<dyn DeviceStore>,
     sink: Arc<dyn FeedSink>,
     cancel: CancellationToken,
 ) {
-    let mut follower = Follower {
+    let follower = Follower {
         store,
         sink,
         position: None,
     };
-    let mut retry = RETRY_FIRST;
-    loop {
-        let pause = match follower.catch_up().await {
-            Ok(()) => {
-                retry = RETRY_FIRST;
-                None
-            }
-            Err(error) => {
-                follower.sink.fail(&error);
-                let pause = retry;
-                retry = (retry * 2).min(RETRY_LONGEST);
-                Some(pause)
-            }
-        };
-        let next = async {
-            match pause {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => follower.store.wake().await,
-            }
-        };
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            () = next => {}
-        }
-    }
+    cancel.run_until_cancelled(follower.run()).await;
 }
 
 struct Follower {
@@ -72,10 +51,27 @@ struct Follower {
 }
 
 impl Follower {
+    async fn run(mut self) {
+        let mut retry = RETRY_FIRST;
+        loop {
+            match self.catch_up().await {
+                Ok(()) => {
+                    retry = RETRY_FIRST;
+                    self.store.wake().await;
+                }
+                Err(error) => {
+                    self.sink.fail(&error);
+                    tokio::time::sleep(retry).await;
+                    retry = (retry * 2).min(RETRY_LONGEST);
+                }
+            }
+        }
+    }
+
     /// Applies all that the store has, then confirms.
     async fn catch_up(&mut self) -> Result<(), StoreError> {
         loop {
-            let head = self.store.position().await?;
+            let head = within_limit(self.store.position()).await?;
             let Some(position) = self.position.filter(|own| may_lead_to(own, &head)) else {
                 self.begin_at(head);
                 continue;
@@ -84,28 +80,39 @@ impl Follower {
                 self.sink.confirm(&position);
                 return Ok(());
             }
-            let events = self.store.events_after(position.seq, PAGE).await?;
-            self.apply_all(position, &events);
-        }
-    }
-
-    fn apply_all(&mut self, mut position: FeedPosition, events: &[Event]) {
-        for event in events {
-            if event.seq != position.seq + 1 || event.previous_hash != position.hash {
+            let events = within_limit(self.store.events_after(position.seq, PAGE)).await?;
+            if events.is_empty() {
+                // Reading a store again whose head is ahead of its events can't help.
                 tracing::error!(
-                    seq = event.seq,
-                    expected_seq = position.seq + 1,
+                    own_seq = position.seq,
+                    store_seq = head.seq,
+                    "the change feed is cut off before its head: starting over"
+                );
+                self.position = None;
+            } else if let Err(error) = self.apply_all(position, &events) {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
                     "the change feed does not continue: starting over"
                 );
                 self.position = None;
-                return;
             }
-            self.sink.apply(event);
-            position.seq = event.seq;
-            position.hash = event.hash;
         }
-        // A store whose head is ahead of its events is cut; reading it again can't help.
-        self.position = (!events.is_empty()).then_some(position);
+    }
+
+    /// Applies events up to the first that does not continue the chain.
+    fn apply_all(
+        &mut self,
+        mut position: FeedPosition,
+        events: &[Event],
+    ) -> Result<(), ChainError> {
+        for event in events {
+            let head = position.head().follow(event)?;
+            self.sink.apply(event);
+            position.seq = head.seq;
+            position.hash = head.hash;
+        }
+        self.position = Some(position);
+        Ok(())
     }
 
     fn begin_at(&mut self, head: FeedPosition) {
@@ -125,4 +132,16 @@ impl Follower {
 fn may_lead_to(own: &FeedPosition, head: &FeedPosition) -> bool {
     own.epoch == head.epoch
         && (head.seq > own.seq || (head.seq == own.seq && head.hash == own.hash))
+}
+
+async fn within_limit<T>(
+    reading: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let read = tokio::time::timeout(READ_LIMIT, reading).await;
+    read.unwrap_or_else(|_elapsed| {
+        Err(StoreError::Unavailable {
+            what: format!("the registry did not answer within {READ_LIMIT:?}"),
+            source: None,
+        })
+    })
 }

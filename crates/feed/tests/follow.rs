@@ -10,12 +10,17 @@ use async_trait::async_trait;
 use leafgate_feed::{FeedSink, follow};
 use leafgate_identity::{DeviceId, SpkiHash, TrustDomainName, UnixMs};
 use leafgate_registry::{
-    Act, Actor, Certificate, CertificateId, CertificateQuery, Change, CommitError, Crl,
-    DeviceRecord, DeviceStore, Epoch, Event, EventHash, FeedPosition, MemoryStore, NewDevice, Page,
-    Query, StoreError,
+    Act, Actor, Certificate, CertificateId, CertificateQuery, Change, CommitError, Crl, Cursor,
+    DeviceRecord, DeviceStore, Document, DocumentKind, DocumentName, Epoch, Event, EventHash,
+    FeedPosition, MemoryStore, NewDevice, Page, Query, StoreError,
 };
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// Well above the time that the follower gives its store.
+const LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, PartialEq)]
 enum Told {
@@ -48,15 +53,23 @@ impl FeedSink for Ear {
     }
 }
 
-/// A store that can be made unreachable, or to tell a chain that does not continue.
+/// A store that can be made unreachable or silent, or to tell other events once than it holds.
 struct Faulty {
     store: MemoryStore,
     down: AtomicBool,
-    broken_hash: Mutex<Option<EventHash>>,
+    silent: AtomicBool,
+    asked_in_vain: Notify,
+    falsify: Mutex<Option<Falsify>>,
 }
 
+type Falsify = fn(&mut Vec<Event>);
+
 impl Faulty {
-    fn check(&self) -> Result<(), StoreError> {
+    async fn check(&self) -> Result<(), StoreError> {
+        if self.silent.load(Ordering::SeqCst) {
+            self.asked_in_vain.notify_one();
+            std::future::pending::<()>().await;
+        }
         if self.down.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable {
                 what: "down for the test".to_owned(),
@@ -84,18 +97,36 @@ impl DeviceStore for Faulty {
     async fn crl(&self, issuer: &SpkiHash) -> Result<Option<Crl>, StoreError> {
         self.store.crl(issuer).await
     }
+    async fn document(
+        &self,
+        kind: DocumentKind,
+        name: &DocumentName,
+    ) -> Result<Option<Document>, StoreError> {
+        self.store.document(kind, name).await
+    }
+    async fn documents(
+        &self,
+        kind: DocumentKind,
+        after: Option<&Cursor<DocumentName>>,
+        limit: usize,
+    ) -> Result<Page<Document, DocumentName>, StoreError> {
+        self.store.documents(kind, after, limit).await
+    }
+    async fn forget_expired(&self, now: UnixMs, limit: usize) -> Result<usize, StoreError> {
+        self.store.forget_expired(now, limit).await
+    }
     async fn commit(&self, changes: &[Change]) -> Result<FeedPosition, CommitError> {
         self.store.commit(changes).await
     }
     async fn position(&self) -> Result<FeedPosition, StoreError> {
-        self.check()?;
+        self.check().await?;
         self.store.position().await
     }
     async fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        self.check()?;
+        self.check().await?;
         let mut events = self.store.events_after(seq, limit).await?;
-        if let Some(hash) = self.broken_hash.lock().unwrap().take() {
-            events[0].previous_hash = hash;
+        if let Some(falsify) = self.falsify.lock().unwrap().take() {
+            falsify(&mut events);
         }
         Ok(events)
     }
@@ -108,6 +139,7 @@ struct Following {
     store: Arc<Faulty>,
     told: UnboundedReceiver<Told>,
     cancel: CancellationToken,
+    task: JoinHandle<()>,
 }
 
 impl Following {
@@ -115,21 +147,24 @@ impl Following {
         let store = Arc::new(Faulty {
             store,
             down: AtomicBool::new(false),
-            broken_hash: Mutex::new(None),
+            silent: AtomicBool::new(false),
+            asked_in_vain: Notify::new(),
+            falsify: Mutex::new(None),
         });
         let (ear, told) = unbounded_channel();
         let cancel = CancellationToken::new();
-        tokio::spawn(follow(store.clone(), Arc::new(Ear(ear)), cancel.clone()));
+        let task = tokio::spawn(follow(store.clone(), Arc::new(Ear(ear)), cancel.clone()));
         Self {
             store,
             told,
             cancel,
+            task,
         }
     }
 
-    /// The next thing told that isn't a confirmation said again.
+    /// The next thing told.
     async fn next(&mut self) -> Told {
-        let told = tokio::time::timeout(Duration::from_secs(10), self.told.recv());
+        let told = tokio::time::timeout(LIMIT, self.told.recv());
         told.await.expect("the follower went silent").unwrap()
     }
 
@@ -216,11 +251,52 @@ async fn a_new_epoch_starts_over() {
 
 #[tokio::test]
 async fn a_feed_that_does_not_continue_starts_over_and_applies_nothing_of_it() {
+    let falsifications: [(&str, Falsify); 4] = [
+        ("another history", |events| {
+            events[0].previous_hash = EventHash::from([7; 32]);
+        }),
+        ("a gap", |events| {
+            events[0].seq += 1;
+        }),
+        ("an event that was altered after it was written", |events| {
+            events[0].device = Some(DeviceId::parse("another").unwrap());
+        }),
+        ("events cut off", Vec::clear),
+    ];
+    for (what, falsify) in falsifications {
+        let mut following = Following::start(MemoryStore::new());
+        following.until_confirmed(0).await;
+        *following.store.falsify.lock().unwrap() = Some(falsify);
+        following.register("a").await;
+        let heard = following.until_confirmed(1).await;
+        assert_eq!(heard, [Told::Reset(1)], "{what}");
+        following.register("b").await;
+        let heard = following.until_confirmed(2).await;
+        assert_eq!(heard, [Told::Applied(2)], "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_goes_silent_counts_as_failing_until_it_answers() {
     let mut following = Following::start(MemoryStore::new());
     following.until_confirmed(0).await;
-    *following.store.broken_hash.lock().unwrap() = Some(EventHash::from([7; 32]));
+    following.store.silent.store(true, Ordering::SeqCst);
     following.register("a").await;
-    assert_eq!(following.until_confirmed(1).await, [Told::Reset(1)]);
-    following.register("b").await;
-    assert_eq!(following.until_confirmed(2).await, [Told::Applied(2)]);
+    while following.next().await != Told::Failed {}
+    following.store.silent.store(false, Ordering::SeqCst);
+    let mut heard = following.until_confirmed(1).await;
+    heard.retain(|told| *told != Told::Failed);
+    assert_eq!(heard, [Told::Applied(1)]);
+}
+
+#[tokio::test]
+async fn following_ends_when_told_to_even_while_the_store_is_silent() {
+    let mut following = Following::start(MemoryStore::new());
+    following.until_confirmed(0).await;
+    following.store.silent.store(true, Ordering::SeqCst);
+    following.register("a").await;
+    following.store.asked_in_vain.notified().await;
+    following.cancel.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(3), &mut following.task).await;
+    ended.expect("it follows on").unwrap();
 }

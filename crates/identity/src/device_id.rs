@@ -43,12 +43,6 @@ impl DeviceId {
     pub fn folded(&self) -> String {
         self.0.to_ascii_lowercase()
     }
-
-    /// True if the id can be a label of a DNS name: at most 63 characters, no underscore
-    /// (RFC 1123, section 2.1).
-    pub fn is_dns_label(&self) -> bool {
-        self.0.len() <= 63 && !self.0.contains('_')
-    }
 }
 
 impl FromStr for DeviceId {
@@ -111,14 +105,6 @@ mod tests {
                 DeviceId::ALPHABET
             )
         );
-    }
-
-    #[test]
-    fn knows_dns_labels() {
-        assert!(id("0001").is_dns_label());
-        assert!(id(&"a".repeat(63)).is_dns_label());
-        assert!(!id(&"a".repeat(64)).is_dns_label());
-        assert!(!id("a_b").is_dns_label());
     }
 
     #[test]

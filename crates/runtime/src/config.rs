@@ -12,7 +12,8 @@ pub type Environment = BTreeMap<String, String>;
 const PREFIX: &str = "LEAFGATE_";
 
 /// Reads a TOML configuration file and lays `LEAFGATE_<SECTION>__<KEY>` variables over it; a key
-/// outside any section is `LEAFGATE__<KEY>`.
+/// outside any section is `LEAFGATE__<KEY>`. A string that looks like a number, a boolean or a list
+/// is written in quotes.
 ///
 /// # Errors
 /// An unreadable file, broken TOML, an unknown key or a value of the wrong type, each with file
@@ -75,22 +76,21 @@ fn section_and_key(rest: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// Numbers, booleans and arrays are written as in TOML; anything else is a string. A key that the
-/// file gives as a string stays one.
+/// Integers, booleans, arrays and strings in quotes are written as in TOML; anything else is a
+/// string as it stands. A key that the file gives as a string stays one.
 fn parse_value(text: &str, in_file: Option<&Value>) -> Value {
-    if matches!(in_file, Some(Value::String(_))) {
-        return Value::String(text.to_owned());
-    }
-    toml::from_str::<Table>(&format!("value = {text}"))
+    let written = toml::from_str::<Table>(&format!("value = {text}"))
         .ok()
-        .and_then(|mut parsed| parsed.remove("value"))
-        .filter(|value| {
-            matches!(
-                value,
-                Value::Integer(_) | Value::Boolean(_) | Value::Array(_)
-            )
-        })
-        .unwrap_or_else(|| Value::String(text.to_owned()))
+        .and_then(|mut parsed| parsed.remove("value"));
+    match written {
+        Some(value @ Value::String(_)) => value,
+        Some(value @ (Value::Integer(_) | Value::Boolean(_) | Value::Array(_)))
+            if !matches!(in_file, Some(Value::String(_))) =>
+        {
+            value
+        }
+        _ => Value::String(text.to_owned()),
+    }
 }
 
 /// Why a configuration was refused.
@@ -195,6 +195,22 @@ mod tests {
         assert_eq!(sample.site, "42");
         assert_eq!(sample.nats.workers, 3);
         assert_eq!(sample.nats.urls, ["tls://a:1", "tls://b:2"]);
+    }
+
+    #[test]
+    fn a_variable_can_give_a_string_that_looks_like_something_else() {
+        let without_site = "[nats]\nurls = []\n";
+        for file in [FILE, without_site] {
+            for text in ["42", "true", "[7]"] {
+                let quoted = format!("\"{text}\"");
+                let sample = load(file, &[("LEAFGATE__SITE", &quoted)]).unwrap();
+                assert_eq!(sample.site, text, "{file}");
+            }
+            let sample = load(file, &[("LEAFGATE__SITE", "a \"b\"")]).unwrap();
+            assert_eq!(sample.site, "a \"b\"");
+        }
+        let error = load(without_site, &[("LEAFGATE__SITE", "42")]).unwrap_err();
+        assert!(error.to_string().contains("expected a string"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -11,6 +12,9 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 
 use crate::Shutdown;
+
+/// How long requests that have begun may take once the listener is to end.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// What `/readyz` says of a service.
 pub trait Readiness: Send + Sync + 'static {
@@ -55,7 +59,8 @@ impl HealthListener {
         self.listener.local_addr()
     }
 
-    /// Answers until `shutdown`.
+    /// Answers until `shutdown`, and for up to a second more what was asked before. Connections
+    /// that ask nothing, or never finish asking, don't hold it up.
     ///
     /// # Errors
     /// What the system says when accepting fails for good.
@@ -71,9 +76,16 @@ impl HealthListener {
             .route("/readyz", get(ready))
             .route("/metrics", get(expose_metrics))
             .with_state(Shared { readiness, metrics });
-        axum::serve(self.listener, router)
-            .with_graceful_shutdown(shutdown.cancelled_owned())
-            .await
+        let orderly = axum::serve(self.listener, router)
+            .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        let last_answers = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(LAST_ANSWERS).await;
+        };
+        tokio::select! {
+            ended = orderly => ended,
+            () = last_answers => Ok(()),
+        }
     }
 }
 
@@ -114,5 +126,119 @@ async fn expose_metrics(State(shared): State<Shared>) -> Response {
             ([(header::CONTENT_TYPE, kind)], text).into_response()
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use prometheus_client::metrics::counter::Counter;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    struct Service {
+        ready: Arc<AtomicBool>,
+        address: SocketAddr,
+        shutdown: Shutdown,
+        task: JoinHandle<std::io::Result<()>>,
+    }
+
+    struct Flag(Arc<AtomicBool>);
+
+    impl Readiness for Flag {
+        fn report(&self) -> ReadinessReport {
+            ReadinessReport {
+                ready: self.0.load(Ordering::SeqCst),
+                degraded: vec!["half of it".to_owned()],
+            }
+        }
+    }
+
+    impl Service {
+        async fn start() -> Self {
+            let listener = HealthListener::bind(([127, 0, 0, 1], 0).into())
+                .await
+                .unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut metrics = Registry::default();
+            metrics.register("acts", "What was done", Counter::<u64>::default());
+            let (ready, shutdown) = (Arc::new(AtomicBool::new(true)), Shutdown::new());
+            let serve = listener.serve(
+                Arc::new(Flag(ready.clone())),
+                Arc::new(metrics),
+                shutdown.clone(),
+            );
+            Self {
+                ready,
+                address,
+                shutdown,
+                task: tokio::spawn(serve),
+            }
+        }
+
+        async fn get(&self, path: &str) -> String {
+            let mut connection = TcpStream::connect(self.address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+            connection.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            connection.read_to_string(&mut answer).await.unwrap();
+            answer
+        }
+    }
+
+    #[tokio::test]
+    async fn probes_tell_running_from_ready() {
+        let service = Service::start().await;
+        for ready in [true, false] {
+            service.ready.store(ready, Ordering::SeqCst);
+            for path in ["/health", "/livez"] {
+                let answer = service.get(path).await;
+                assert!(answer.starts_with("HTTP/1.0 200"), "{path}: {answer}");
+            }
+            let answer = service.get("/readyz").await;
+            let status = if ready {
+                "HTTP/1.0 200"
+            } else {
+                "HTTP/1.0 503"
+            };
+            assert!(answer.starts_with(status), "{answer}");
+            let body = format!(r#"{{"ready":{ready},"degraded":["half of it"]}}"#);
+            assert!(answer.ends_with(&body), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn metrics_are_open_metrics() {
+        let answer = Service::start().await.get("/metrics").await;
+        assert!(answer.contains("application/openmetrics-text"), "{answer}");
+        assert!(answer.ends_with("acts_total 0\n# EOF\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn connections_that_are_left_open_do_not_keep_it_from_ending() {
+        let service = Service::start().await;
+        let _silent = TcpStream::connect(service.address).await.unwrap();
+        let mut halfway = TcpStream::connect(service.address).await.unwrap();
+        halfway.write_all(b"GET /rea").await.unwrap();
+        // Answered after both were accepted.
+        service.get("/health").await;
+        service.shutdown.cancel();
+        let ended = tokio::time::timeout(LIMIT, service.task).await;
+        ended.expect("it goes on serving").unwrap().unwrap();
+        drop(halfway);
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named() {
+        let service = Service::start().await;
+        let error = HealthListener::bind(service.address).await.unwrap_err();
+        let address = service.address.to_string();
+        assert!(error.to_string().contains(&address), "{error}");
     }
 }

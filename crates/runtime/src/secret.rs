@@ -1,9 +1,13 @@
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
+
+/// Longest file that is read: more is no seed, key or passphrase.
+const MAX_BYTES: u64 = 64 * 1024;
 
 /// Reads a secret from a file, without its final line break.
 ///
@@ -17,11 +21,20 @@ pub fn read_secret(path: &Path) -> Result<SecretString, ReadSecretError> {
         path: path.to_owned(),
         source,
     };
-    let mut file = File::open(path).map_err(unreadable)?;
+    let file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
-    check_mode(path, &metadata)?;
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(unreadable)?;
+    let own = metadata.uid() == nix::unistd::geteuid().as_raw();
+    check_mode(path, metadata.mode() & 0o777, own)?;
+    // With room for all of it, so that growing leaves no copy behind.
+    let mut text = Zeroizing::new(String::with_capacity(MAX_BYTES as usize + 1));
+    file.take(MAX_BYTES + 1)
+        .read_to_string(&mut text)
+        .map_err(unreadable)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(ReadSecretError::TooLong {
+            path: path.to_owned(),
+        });
+    }
     let secret = text.trim_end_matches(['\r', '\n']);
     if secret.is_empty() {
         return Err(ReadSecretError::Empty {
@@ -31,14 +44,13 @@ pub fn read_secret(path: &Path) -> Result<SecretString, ReadSecretError> {
     Ok(SecretString::from(secret))
 }
 
-fn check_mode(path: &Path, metadata: &fs::Metadata) -> Result<(), ReadSecretError> {
-    let mode = metadata.mode() & 0o777;
-    let own = metadata.uid() == nix::unistd::geteuid().as_raw();
-    let forbidden = if own { 0o077 } else { 0o007 };
+fn check_mode(path: &Path, mode: u32, own: bool) -> Result<(), ReadSecretError> {
+    let (forbidden, allowed) = if own { (0o077, 0o600) } else { (0o037, 0o640) };
     if mode & forbidden != 0 {
         return Err(ReadSecretError::TooOpen {
             path: path.to_owned(),
             mode,
+            allowed,
         });
     }
     Ok(())
@@ -56,13 +68,21 @@ pub enum ReadSecretError {
         #[source]
         source: io::Error,
     },
-    /// Others than its owner may read the file.
-    #[error("the secret file {} has mode {mode:04o}: others may read it; run chmod 600 {}", path.display(), path.display())]
+    /// Others may read or change the file.
+    #[error("the secret file {} has mode {mode:04o}: others may read or change it; run chmod {allowed:o} {}", path.display(), path.display())]
     TooOpen {
         /// The file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+        /// The most that it may have.
+        allowed: u32,
+    },
+    /// The file is longer than any secret.
+    #[error("the secret file {} has more than 64 KiB: is it the right file?", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
     },
     /// The file holds nothing.
     #[error("the secret file {} is empty", path.display())]
@@ -74,6 +94,7 @@ pub enum ReadSecretError {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use secrecy::ExposeSecret;
@@ -104,6 +125,27 @@ mod tests {
             );
             assert!(!refused.to_string().contains("SUAX"));
         }
+    }
+
+    #[test]
+    fn a_file_of_another_owner_may_be_read_by_its_group_and_no_more() {
+        let path = Path::new("seed");
+        for mode in [0o400, 0o440, 0o600, 0o640] {
+            assert!(check_mode(path, mode, false).is_ok(), "{mode:o}");
+        }
+        for mode in [0o444, 0o604, 0o642, 0o660, 0o650] {
+            let refused = check_mode(path, mode, false).unwrap_err();
+            assert!(refused.to_string().ends_with("chmod 640 seed"), "{refused}");
+        }
+        let refused = check_mode(path, 0o640, true).unwrap_err();
+        assert!(refused.to_string().ends_with("chmod 600 seed"), "{refused}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_secret_by_its_size_is_refused() {
+        let file = file_with_mode(&"x".repeat(64 * 1024 + 1), 0o600);
+        let refused = read_secret(file.path()).unwrap_err();
+        assert!(matches!(refused, ReadSecretError::TooLong { .. }));
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub enum InitTelemetryError {
     Twice,
 }
 
-/// Keeps the log flowing; dropped, it writes out what waits.
+/// Keeps the log flowing; dropped, it writes out what waits, for up to a second.
 #[derive(Debug)]
 pub struct LogOutput {
     writer: LogWriter,
@@ -195,21 +195,22 @@ impl<'a> LogLine<'a> {
 /// Whether a value can stand in a text line without quotes.
 fn is_plain(value: &str) -> bool {
     !value.is_empty()
-        && value
-            .chars()
-            .all(|c| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '=' | '\\'))
+        && value.chars().all(|c| {
+            c.is_alphanumeric() || (c.is_ascii_graphic() && !matches!(c, '"' | '=' | '\\'))
+        })
 }
 
-/// Free text with control characters written as escapes.
+/// Free text with escapes for what would steer a terminal: control characters, and those beyond
+/// ASCII that don't print.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|c| {
-            if c.is_control() {
-                write!(f, "{}", c.escape_default())
-            } else {
+            if c == ' ' || c.is_ascii_graphic() {
                 fmt::Write::write_char(f, c)
+            } else {
+                write!(f, "{}", c.escape_debug())
             }
         })
     }
@@ -335,6 +336,21 @@ mod tests {
             line(LogFormat::Text),
             "2026-11-21T02:03:04.117Z WARN  decision denied reason=name-malformed \
              name=\"a\\nb\\u{1b}[31m \\\"x\\\"=1\" empty=\"\" micros=71\n"
+        );
+    }
+
+    #[test]
+    fn a_text_line_shows_what_would_steer_a_terminal() {
+        let mut buffer = String::new();
+        let at = UnixMs::new(0);
+        let message = "gerät\u{202e} \u{9b}";
+        let mut line = LogLine::begin(&mut buffer, LogFormat::Text, at, Level::INFO, message);
+        line.text("name", "a\u{202e}b");
+        line.text("site", "Ærø");
+        line.end();
+        assert_eq!(
+            buffer,
+            "1970-01-01T00:00:00.000Z INFO  gerät\\u{202e} \\u{9b} name=\"a\\u{202e}b\" site=Ærø\n"
         );
     }
 

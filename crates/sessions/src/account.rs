@@ -19,8 +19,6 @@ pub struct SystemAccount {
 pub struct ServerStatus {
     /// Its configured name.
     pub name: String,
-    /// Its host.
-    pub host: String,
     /// Its public nkey, `N…`, new at each start.
     pub id: String,
 }
@@ -76,16 +74,12 @@ impl SystemAccount {
             None => Ok(KickOutcome::Kicked),
             // events.go: kickClient answers 500 with the text of DisconnectClientByID's error.
             Some(error) if error.description.contains("no such client") => Ok(KickOutcome::Gone),
-            Some(error) => Err(AskSystemError::Refused {
-                what: "KICK",
-                code: error.code,
-                description: error.description,
-            }),
+            Some(error) => Err(error.refusal("KICK")),
         }
     }
 
     /// Sends one request; `None` where nobody listens.
-    async fn request(
+    pub(crate) async fn request(
         &self,
         subject: String,
         payload: Bytes,
@@ -109,16 +103,38 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(
 /// The envelope of system answers (nats-server `events.go: ServerAPIResponse`).
 #[derive(Debug, Deserialize)]
 pub(crate) struct Answer<T> {
-    pub(crate) data: Option<T>,
-    pub(crate) error: Option<AnswerError>,
+    data: Option<T>,
+    error: Option<AnswerError>,
+}
+
+impl<T> Answer<T> {
+    pub(crate) fn into_data(self, what: &'static str) -> Result<T, AskSystemError> {
+        self.data.ok_or_else(|| {
+            let error = self.error.unwrap_or_else(|| AnswerError {
+                code: 0,
+                description: "neither data nor an error".to_owned(),
+            });
+            error.refusal(what)
+        })
+    }
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct AnswerError {
+struct AnswerError {
     #[serde(default)]
     code: u16,
     #[serde(default)]
     description: String,
+}
+
+impl AnswerError {
+    fn refusal(self, what: &'static str) -> AskSystemError {
+        AskSystemError::Refused {
+            what,
+            code: self.code,
+            description: self.description,
+        }
+    }
 }
 
 /// Why the system account could not answer.

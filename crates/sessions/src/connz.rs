@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
+use bytes::Bytes;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
@@ -41,17 +42,28 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The common name of the client's certificate, if it stands alone among the subject's parts
-    /// without escapes, as in every name that a device may have.
+    /// The common name of the client's certificate. Escapes are left in it; the names of devices
+    /// need none.
     pub fn common_name(&self) -> Option<&str> {
-        let mut parts = self.certificate_subject.as_deref()?.split(',');
+        let mut parts = parts(self.certificate_subject.as_deref()?);
         parts.find_map(|part| part.strip_prefix("CN="))
     }
 }
 
+/// The parts of a subject as Go writes it: between commas without a backslash before them.
+fn parts(subject: &str) -> impl Iterator<Item = &str> {
+    let mut escaped = false;
+    subject.split(move |character| {
+        let separates = character == ',' && !escaped;
+        escaped = character == '\\' && !escaped;
+        separates
+    })
+}
+
 impl SystemAccount {
     /// Lists live connections on every server of the cluster. Servers are not known beforehand:
-    /// the list is complete once none has answered for 300 ms.
+    /// the list is complete once none has answered for 300 ms. Where a server needs several pages
+    /// and connections end between them, as many others can be missing.
     ///
     /// # Errors
     /// [`AskSystemError`] where the system account can't be reached, or a page is missing.
@@ -59,22 +71,29 @@ impl SystemAccount {
         &self,
         filter: ConnectionFilter<'_>,
     ) -> Result<Vec<Connection>, AskSystemError> {
+        self.connections_by(filter, PAGE).await
+    }
+
+    /// The same, with at most `limit` connections in an answer.
+    pub(crate) async fn connections_by(
+        &self,
+        filter: ConnectionFilter<'_>,
+        limit: usize,
+    ) -> Result<Vec<Connection>, AskSystemError> {
         let mut found = Vec::new();
-        for page in self.first_pages(filter).await? {
+        for page in self.first_pages(body(filter, 0, limit)).await? {
             let server_id = page.server_id.clone();
             let mut next = page.take_into(&mut found);
             while let Some(offset) = next {
-                let page = self.page_of(&server_id, filter, offset).await?;
-                next = page.take_into(&mut found);
+                let body = body(filter, offset, limit);
+                let page = self.page_of(&server_id, body).await?;
+                next = page.and_then(|page| page.take_into(&mut found));
             }
         }
         Ok(found)
     }
 
-    async fn first_pages(
-        &self,
-        filter: ConnectionFilter<'_>,
-    ) -> Result<Vec<Connz>, AskSystemError> {
+    async fn first_pages(&self, body: Bytes) -> Result<Vec<Connz>, AskSystemError> {
         let inbox = self.client.new_inbox();
         let mut answers = self
             .client
@@ -82,7 +101,7 @@ impl SystemAccount {
             .await
             .map_err(unreachable)?;
         self.client
-            .publish_with_reply("$SYS.REQ.SERVER.PING.CONNZ", inbox, body(filter, 0))
+            .publish_with_reply("$SYS.REQ.SERVER.PING.CONNZ", inbox, body)
             .await
             .map_err(unreachable)?;
         let mut pages = Vec::new();
@@ -104,19 +123,11 @@ impl SystemAccount {
         Ok(pages)
     }
 
-    async fn page_of(
-        &self,
-        server_id: &str,
-        filter: ConnectionFilter<'_>,
-        offset: usize,
-    ) -> Result<Connz, AskSystemError> {
+    /// A later page; `None` where the server has ended meanwhile, and its connections with it.
+    async fn page_of(&self, server_id: &str, body: Bytes) -> Result<Option<Connz>, AskSystemError> {
         let subject = format!("$SYS.REQ.SERVER.{server_id}.CONNZ");
-        let request = async_nats::Request::new()
-            .payload(body(filter, offset))
-            .timeout(Some(self.timeout));
-        let answer = self.client.send_request(subject, request).await;
-        let message = answer.map_err(|source| AskSystemError::Unanswered { source })?;
-        connz(&message.payload)
+        let payload = self.request(subject, body).await?;
+        payload.map(|payload| connz(&payload)).transpose()
     }
 }
 
@@ -127,17 +138,10 @@ fn unreachable(source: impl std::error::Error + Send + Sync + 'static) -> AskSys
 }
 
 fn connz(payload: &[u8]) -> Result<Connz, AskSystemError> {
-    let answer: Answer<Connz> = parse("CONNZ", payload)?;
-    answer.data.ok_or(AskSystemError::Refused {
-        what: "CONNZ",
-        code: 0,
-        description: answer
-            .error
-            .map_or_else(|| "no data".to_owned(), |error| format!("{error:?}")),
-    })
+    parse::<Answer<Connz>>("CONNZ", payload)?.into_data("CONNZ")
 }
 
-fn body(filter: ConnectionFilter<'_>, offset: usize) -> bytes::Bytes {
+fn body(filter: ConnectionFilter<'_>, offset: usize, limit: usize) -> Bytes {
     #[derive(Serialize)]
     struct Options<'a> {
         auth: bool,
@@ -152,7 +156,7 @@ fn body(filter: ConnectionFilter<'_>, offset: usize) -> bytes::Bytes {
         acc: filter.account,
         user: filter.user,
         offset,
-        limit: PAGE,
+        limit,
     };
     serde_json::to_vec(&options)
         .expect("strings and numbers always serialise")
@@ -166,8 +170,8 @@ struct Connz {
     offset: usize,
     #[serde(default)]
     total: usize,
-    #[serde(default)]
-    connections: Vec<ConnectionInfo>,
+    /// `null` where the server does not have the account.
+    connections: Option<Vec<ConnectionInfo>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -192,9 +196,10 @@ struct PeerCertificate {
 impl Connz {
     /// Moves the page's connections over; the offset of the next page, if there is one.
     fn take_into(self, found: &mut Vec<Connection>) -> Option<usize> {
-        let seen = self.offset + self.connections.len();
-        let more = !self.connections.is_empty() && seen < self.total;
-        found.extend(self.connections.into_iter().map(|info| {
+        let connections = self.connections.unwrap_or_default();
+        let seen = self.offset + connections.len();
+        let more = !connections.is_empty() && seen < self.total;
+        found.extend(connections.into_iter().map(|info| {
             let certificate = info.tls_peer_certs.into_iter().next();
             let (subject, sha256) = certificate
                 .map(|certificate| (certificate.subject, certificate.cert_sha256))
@@ -209,5 +214,36 @@ impl Connz {
             }
         }));
         more.then_some(seen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Subjects as Go writes them (`crypto/x509/pkix: Name.String`).
+    #[test]
+    fn the_common_name_is_found_among_the_parts_of_a_subject() {
+        for (subject, common_name) in [
+            ("CN=device-1.example", Some("device-1.example")),
+            ("CN=device-1,OU=pumps,O=Acme", Some("device-1")),
+            ("SERIALNUMBER=7,CN=device-1,C=DK", Some("device-1")),
+            (r"SERIALNUMBER=7\,CN=device-2,CN=device-1", Some("device-1")),
+            (r"SERIALNUMBER=7\\,CN=device-1", Some("device-1")),
+            (r"SERIALNUMBER=7\+CN=device-2,CN=device-1", Some("device-1")),
+            ("O=Acme", None),
+            (r"O=x\,CN=device-2+O=y", None),
+            ("", None),
+        ] {
+            let connection = Connection {
+                server_id: "N".to_owned(),
+                client_id: 1,
+                user: "1".to_owned(),
+                started_at: String::new(),
+                certificate_sha256: None,
+                certificate_subject: Some(subject.to_owned()),
+            };
+            assert_eq!(connection.common_name(), common_name, "{subject}");
+        }
     }
 }

@@ -8,3 +8,6 @@ mod events;
 pub use account::{AskSystemError, KickOutcome, ServerStatus, SystemAccount};
 pub use connz::{Connection, ConnectionFilter};
 pub use events::{SessionEvent, SessionEventKind, SessionEvents};
+
+#[cfg(test)]
+mod tests;
