@@ -2,12 +2,17 @@ use std::time::Duration;
 
 use leafgate_identity::{Binding, DeviceIdentity, UnixMs};
 use leafgate_policy::{ConnectionFacts, DeviceFacts, Grant, PolicyDenial, PolicySet};
-use leafgate_registry::{Certificate, CertificateStatus, DeviceRecord, DeviceState, Holder};
+use leafgate_registry::{
+    Certificate, CertificateId, CertificateStatus, DeviceRecord, DeviceState, Holder,
+};
 
 use crate::Reason;
 
 /// How far this machine's clock may be behind the one that dated a certificate.
 const NOT_BEFORE_LEEWAY: Duration = Duration::from_secs(60);
+
+/// How far issuers date certificates back at the most.
+const BACKDATING: Duration = Duration::from_secs(3600);
 
 /// Everything that a decision depends on.
 #[derive(Debug)]
@@ -98,7 +103,7 @@ fn check_certificate(record: &DeviceRecord, facts: &Facts<'_>) -> Result<UnixMs,
     let mut until = identity.validity.not_after;
     match (facts.binding, recorded(record, facts)) {
         (Binding::Issued, None) => return Err(Reason::CertificateUnknown.into()),
-        (Binding::Chain, None) => {}
+        (Binding::Chain, None) => check_generation(record, identity)?,
         (_, Some(certificate)) => {
             if let Some(end) = end_of(certificate, facts.now)? {
                 until = until.min(end);
@@ -106,16 +111,16 @@ fn check_certificate(record: &DeviceRecord, facts: &Facts<'_>) -> Result<UnixMs,
             check_holder(certificate, record)?;
         }
     }
-    if facts.now >= identity.validity.not_after {
-        return Err(Denial {
-            reason: Reason::CertificateExpired,
-            detail: format!("not_after {}", identity.validity.not_after),
-        });
-    }
     if facts.now.saturating_add(NOT_BEFORE_LEEWAY) < identity.validity.not_before {
         return Err(Denial {
             reason: Reason::CertificateNotYetValid,
             detail: format!("not_before {}", identity.validity.not_before),
+        });
+    }
+    if facts.now >= identity.validity.not_after {
+        return Err(Denial {
+            reason: Reason::CertificateExpired,
+            detail: format!("not_after {}", identity.validity.not_after),
         });
     }
     Ok(until)
@@ -124,18 +129,33 @@ fn check_certificate(record: &DeviceRecord, facts: &Facts<'_>) -> Result<UnixMs,
 /// The registry's record of the certificate, by what the binding goes by.
 fn recorded<'a>(record: &'a DeviceRecord, facts: &Facts<'_>) -> Option<&'a Certificate> {
     let identity = facts.identity;
-    record
-        .certificates
-        .iter()
-        .find(|certificate| match facts.binding {
-            Binding::Issued => {
-                certificate.fingerprint == Some(identity.fingerprint)
-                    && certificate.issuer == identity.issuer
-            }
-            Binding::Chain => {
-                certificate.serial == identity.serial && certificate.issuer == identity.issuer
-            }
-        })
+    match facts.binding {
+        Binding::Issued => record.certificates.iter().find(|certificate| {
+            certificate.fingerprint == Some(identity.fingerprint)
+                && certificate.issuer == identity.issuer
+        }),
+        Binding::Chain => record.certificate(&CertificateId {
+            issuer: identity.issuer,
+            serial: identity.serial,
+        }),
+    }
+}
+
+/// An id that was registered again accepts nothing from before. Of a certificate that isn't recorded only its dates tell
+/// when it was issued. What the first generation brought along may be of any age.
+fn check_generation(record: &DeviceRecord, identity: &DeviceIdentity) -> Result<(), Denial> {
+    let device = &record.device;
+    let not_before = identity.validity.not_before;
+    if device.generation > 1 && not_before.saturating_add(BACKDATING) < device.registered_at_ms {
+        return Err(Denial {
+            reason: Reason::CertificateUnknown,
+            detail: format!(
+                "not_before {not_before}, registered again at {}",
+                device.registered_at_ms
+            ),
+        });
+    }
+    Ok(())
 }
 
 /// When the record ends the certificate before its own expiry.

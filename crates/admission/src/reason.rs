@@ -1,31 +1,22 @@
 use std::fmt;
 
-use serde::{Serialize, Serializer};
-
 macro_rules! reasons {
-    ($($(#[doc = $meaning:literal])+ $variant:ident = $text:literal,)+) => {
-        /// Why a log-in was refused: the one list for log, metric label, audit event, `explain` and
-        /// the documentation. Operators see it; devices see "Authorization Violation".
+    ($($(#[$meaning:meta])+ $variant:ident = $text:literal,)+) => {
+        /// Why a log-in was refused: the one list for the log, the metric, the answer to nats-server
+        /// and the documentation. Operators see it; devices see "Authorization Violation".
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Reason {
-            $($(#[doc = $meaning])+ $variant,)+
+            $($(#[$meaning])+ $variant,)+
         }
 
         impl Reason {
-            /// Every reason, in the order in which checks are made.
+            /// Every reason: those of requests, servers, certificates, devices and policies, as they are checked.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
             /// The reason as it is written everywhere: kebab-case.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text,)+
-                }
-            }
-
-            /// What it means, in a sentence.
-            pub const fn meaning(self) -> &'static str {
-                match self {
-                    $(Self::$variant => concat!($($meaning),+).trim_ascii(),)+
                 }
             }
         }
@@ -95,14 +86,14 @@ reasons! {
     PolicyNone = "policy-none",
     /// The policy gives nothing to quarantined devices.
     PolicyQuarantineNone = "policy-quarantine-none",
-    /// The policy's subjects need an attribute that the device lacks.
-    PolicyVariableMissing = "policy-variable-missing",
-    /// A value of the device can't stand in a subject of its policy.
-    PolicyVariableMalformed = "policy-variable-malformed",
     /// The policy does not allow this kind of connection.
     ConnectionTypeNotAllowed = "connection-type-not-allowed",
     /// The policy does not allow connections from this address.
     SourceNotAllowed = "source-not-allowed",
+    /// The policy's subjects need an attribute that the device lacks.
+    PolicyVariableMissing = "policy-variable-missing",
+    /// A value of the device can't stand in a subject of its policy.
+    PolicyVariableMalformed = "policy-variable-malformed",
     /// The MQTT client id could take over another device's session.
     MqttClientIdForeign = "mqtt-client-id-foreign",
 }
@@ -113,26 +104,22 @@ impl fmt::Display for Reason {
     }
 }
 
-impl Serialize for Reason {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
+    use leafgate_policy::PolicyDenial;
+
     use super::*;
 
     #[test]
-    fn the_reasons_of_policies_are_among_them() {
-        for text in leafgate_policy::PolicyDenial::REASONS {
-            assert!(
-                Reason::ALL.iter().any(|reason| reason.as_str() == text),
-                "{text}"
-            );
-        }
+    fn the_reasons_of_policies_are_among_them_in_their_order() {
+        let of_policies: Vec<_> = Reason::ALL
+            .iter()
+            .map(|reason| reason.as_str())
+            .filter(|text| PolicyDenial::REASONS.contains(text))
+            .collect();
+        assert_eq!(of_policies, PolicyDenial::REASONS);
     }
 
     #[test]
@@ -145,11 +132,6 @@ mod tests {
                 "{text}"
             );
             assert!(seen.insert(text), "{text} stands twice");
-            assert!(
-                reason.meaning().ends_with('.'),
-                "{text}: {}",
-                reason.meaning()
-            );
         }
     }
 }

@@ -2,7 +2,7 @@ mod certificate;
 mod device;
 mod service;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 pub use self::device::{DeviceEdit, NewDevice};
 use crate::certificate::{Certificate, CertificateId, CertificateStatusKind};
 use crate::device::{Crl, Device, DeviceRecord};
+use crate::document::DocumentWrite;
 use crate::event::{EventBody, EventKind};
 use crate::feed::Epoch;
 use crate::state::{Action, DeviceState};
@@ -22,13 +23,34 @@ use crate::state::{Action, DeviceState};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     write: Write,
+    documents: Vec<DocumentWrite>,
     event: EventBody,
 }
 
 impl Change {
+    fn new(write: Write, event: EventBody) -> Self {
+        Self {
+            write,
+            documents: Vec::new(),
+            event,
+        }
+    }
+
     /// What a store has to write.
     pub const fn write(&self) -> &Write {
         &self.write
+    }
+
+    /// The documents that a store has to write with it.
+    pub fn documents(&self) -> &[DocumentWrite] {
+        &self.documents
+    }
+
+    /// The same change, which writes this document too.
+    #[must_use]
+    pub fn with_document(mut self, write: DocumentWrite) -> Self {
+        self.documents.push(write);
+        self
     }
 
     /// The event that a store has to append with it.
@@ -70,7 +92,7 @@ impl Change {
         } = next;
         if next_update <= this_update {
             return Err(BuildChangeError::Malformed {
-                field: "next_update",
+                field: "next_update".to_owned(),
                 problem: "must come after this_update",
             });
         }
@@ -89,13 +111,11 @@ impl Change {
             "next_update": next_update,
         });
         let event = act.event(EventKind::CrlNumbered, None, detail);
-        Ok(Self {
-            write: Write::Crl(CrlWrite {
-                expected_number,
-                crl,
-            }),
-            event,
-        })
+        let write = Write::Crl(CrlWrite {
+            expected_number,
+            crl,
+        });
+        Ok(Self::new(write, event))
     }
 
     /// Gives the feed a new epoch, after which followers drop what they know and start anew: for a store that was
@@ -106,10 +126,13 @@ impl Change {
             None,
             json!({ "epoch": epoch.to_string() }),
         );
-        Self {
-            write: Write::Epoch(epoch),
-            event,
-        }
+        Self::new(Write::Epoch(epoch), event)
+    }
+
+    /// An event that changes no device and no certificate: about the documents that come with it
+    /// ([`with_document`](Self::with_document)), or about something that happened.
+    pub fn note(kind: EventKind, detail: Value, act: &Act) -> Self {
+        Self::new(Write::Nothing, act.event(kind, None, detail))
     }
 }
 
@@ -124,6 +147,8 @@ pub enum Write {
     Crl(CrlWrite),
     /// The feed's new epoch.
     Epoch(Epoch),
+    /// Nothing but the event, and documents that come with it.
+    Nothing,
 }
 
 /// The write of a device.
@@ -309,7 +334,7 @@ pub enum BuildChangeError {
     #[error("{field} {problem}")]
     Malformed {
         /// The value's name.
-        field: &'static str,
+        field: String,
         /// What is wrong with it and what would be right.
         problem: &'static str,
     },

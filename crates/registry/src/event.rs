@@ -142,8 +142,8 @@ macro_rules! event_kinds {
         }
 
         impl EventKind {
-            /// Every kind that this version writes.
-            pub const KNOWN: &'static [Self] = &[$(Self::$variant),+];
+            #[cfg(test)]
+            const KNOWN: &'static [Self] = &[$(Self::$variant),+];
 
             /// The name in kebab-case.
             pub fn as_str(&self) -> &str {
@@ -184,6 +184,18 @@ event_kinds! {
     CertificateSuperseded => "certificate-superseded",
     /// A certificate was revoked.
     CertificateRevoked => "certificate-revoked",
+    /// A key for the API was made.
+    ApiKeyCreated => "api-key-created",
+    /// A key for the API was revoked.
+    ApiKeyRevoked => "api-key-revoked",
+    /// A token for new devices was made.
+    EnrolmentTokenCreated => "enrolment-token-created",
+    /// A token for new devices was revoked.
+    EnrolmentTokenRevoked => "enrolment-token-revoked",
+    /// An issuer reached another place in its rotation.
+    IssuerRotated => "issuer-rotated",
+    /// Requests were refused: how many, by actor and reason.
+    RequestsRefused => "requests-refused",
     /// A CRL number was taken.
     CrlNumbered => "crl-numbered",
     /// The feed has a new epoch, as after a restore.

@@ -2,15 +2,18 @@
 //! change leaves behind, and the port through which they are kept.
 //!
 //! Every rule about what may follow what lives here, in functions that turn a record and an intention into a [`Change`].
-//! A store applies a change as it stands: it compares versions, keeps names and serial numbers unique and appends the
-//! event, and knows nothing of states. [`MemoryStore`] is the smallest store that does so.
+//! A store applies a change as it stands, and knows nothing of states. What it has to compare, and what comes of it, is
+//! the business of a [`Ledger`]: versions, ids and serial numbers that must be unique, the next event of the chain.
+//! [`MemoryStore`] is the smallest store.
 
 mod certificate;
 mod chain;
 mod change;
 mod device;
+mod document;
 mod event;
 mod feed;
+mod ledger;
 mod memory;
 mod query;
 mod reason;
@@ -28,8 +31,13 @@ pub use change::{
     NewCrl, NewDevice, ParseActorError, ServiceCertificateWrite, Write,
 };
 pub use device::{Crl, Device, DeviceRecord};
+pub use document::{
+    Document, DocumentKind, DocumentName, DocumentWrite, ParseDocumentNameError,
+    UnknownDocumentKind,
+};
 pub use event::{Event, EventBody, EventKind};
 pub use feed::{Epoch, FeedPosition, ParseEpochError, knows};
+pub use ledger::{Ledger, Needs};
 pub use memory::MemoryStore;
 pub use query::{CertificateQuery, Cursor, Page, ParseCursorError, Query};
 pub use reason::{RevocationReason, UnknownRevocationReason};

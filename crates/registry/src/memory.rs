@@ -7,15 +7,16 @@ use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use leafgate_identity::{DeviceId, SpkiHash};
+use leafgate_identity::{DeviceId, SpkiHash, UnixMs};
 
 use self::tables::Tables;
 use crate::certificate::{Certificate, CertificateId};
 use crate::change::Change;
 use crate::device::{Crl, DeviceRecord};
+use crate::document::{Document, DocumentKind, DocumentName};
 use crate::event::Event;
 use crate::feed::{Epoch, FeedPosition};
-use crate::query::{CertificateQuery, Page, Query};
+use crate::query::{CertificateQuery, Cursor, Page, Query};
 use crate::store::{CommitError, DeviceStore, StoreError};
 
 /// The registry in memory: for tests, and to show what a store has to do. A clone is a further handle on the same data.
@@ -93,6 +94,27 @@ impl DeviceStore for MemoryStore {
         Ok(self.shared().tables.crl(issuer).copied())
     }
 
+    async fn document(
+        &self,
+        kind: DocumentKind,
+        name: &DocumentName,
+    ) -> Result<Option<Document>, StoreError> {
+        Ok(self.shared().tables.document(kind, name).cloned())
+    }
+
+    async fn documents(
+        &self,
+        kind: DocumentKind,
+        after: Option<&Cursor<DocumentName>>,
+        limit: usize,
+    ) -> Result<Page<Document, DocumentName>, StoreError> {
+        Ok(self.shared().tables.documents(kind, after, limit))
+    }
+
+    async fn forget_expired(&self, now: UnixMs, limit: usize) -> Result<usize, StoreError> {
+        Ok(self.shared().tables.forget_expired(now, limit))
+    }
+
     async fn commit(&self, changes: &[Change]) -> Result<FeedPosition, CommitError> {
         let mut shared = self.shared();
         let position = shared.tables.commit(changes)?;
@@ -155,7 +177,7 @@ fn tick(shared: std::sync::Weak<Mutex<Shared>>) {
     });
 }
 
-/// A panic elsewhere leaves the tables whole: a commit undoes what it did before it reports.
+/// A panic elsewhere leaves the tables whole: a commit is judged before anything is written.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,10 +2,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::BASE64URL_NOPAD;
-use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, UnixMs};
+use leafgate_identity::{DeviceId, Fingerprint, SerialNumber, SpkiHash, UnixMs};
 
+use crate::certificate::CertificateStatus;
 use crate::certificate::{Certificate, CertificateId, CertificateStatusKind, Holder};
-use crate::device::Device;
+use crate::device::DeviceRecord;
 use crate::state::DeviceState;
 
 /// Which devices to find. Every condition that is given must hold.
@@ -18,8 +19,13 @@ pub struct Query {
     pub device_type: Option<String>,
     /// With this attribute, by name and value.
     pub attribute: Option<(String, String)>,
+    /// Of this site.
+    pub site: Option<String>,
     /// With an id that begins with this, case included.
     pub id_prefix: Option<String>,
+    /// Whose last issued certificate of the present generation ends by this time. A device that has
+    /// none is not meant.
+    pub expires_by: Option<UnixMs>,
     /// After this place in the order of ids, byte by byte.
     pub after: Option<Cursor<DeviceId>>,
     /// How many at most; at least one is given if there is one.
@@ -32,7 +38,9 @@ impl Default for Query {
             state: None,
             device_type: None,
             attribute: None,
+            site: None,
             id_prefix: None,
+            expires_by: None,
             after: None,
             limit: 100,
         }
@@ -41,7 +49,8 @@ impl Default for Query {
 
 impl Query {
     /// Whether a device meets the conditions, its place and the limit aside.
-    pub fn matches(&self, device: &Device) -> bool {
+    pub fn matches(&self, record: &DeviceRecord) -> bool {
+        let device = &record.device;
         self.state
             .map_or(device.state != DeviceState::Deleted, |state| {
                 device.state == state
@@ -58,7 +67,23 @@ impl Query {
                 .id_prefix
                 .as_ref()
                 .is_none_or(|prefix| device.id.as_str().starts_with(prefix))
+            && self
+                .site
+                .as_ref()
+                .is_none_or(|site| device.site.as_ref() == Some(site))
+            && self
+                .expires_by
+                .is_none_or(|time| last_end(record).is_some_and(|end| end <= time))
     }
+}
+
+/// When the last of the issued certificates of a device's present generation ends.
+fn last_end(record: &DeviceRecord) -> Option<UnixMs> {
+    record
+        .current_certificates()
+        .filter(|certificate| certificate.status == CertificateStatus::Issued)
+        .map(|certificate| certificate.not_after)
+        .max()
 }
 
 /// Which certificates to find. Every condition that is given must hold.
@@ -70,6 +95,12 @@ pub struct CertificateQuery {
     pub serial: Option<SerialNumber>,
     /// Issued to this holder.
     pub holder: Option<Holder>,
+    /// Issued to a device, of whichever generation, whose id begins with this, case included.
+    pub device_prefix: Option<String>,
+    /// With this SHA-256 of its DER.
+    pub fingerprint: Option<Fingerprint>,
+    /// For this key.
+    pub public_key: Option<SpkiHash>,
     /// Of this status.
     pub status: Option<CertificateStatusKind>,
     /// Still valid after this time: a CRL needs no others.
@@ -88,6 +119,9 @@ impl Default for CertificateQuery {
             issuer: None,
             serial: None,
             holder: None,
+            device_prefix: None,
+            fingerprint: None,
+            public_key: None,
             status: None,
             expires_after: None,
             expires_by: None,
@@ -111,6 +145,15 @@ impl CertificateQuery {
                 .holder
                 .as_ref()
                 .is_none_or(|holder| certificate.holder == *holder)
+            && self.device_prefix.as_ref().is_none_or(|prefix| {
+                matches!(&certificate.holder, Holder::Device { id, .. } if id.as_str().starts_with(prefix))
+            })
+            && self
+                .fingerprint
+                .is_none_or(|fingerprint| certificate.fingerprint == Some(fingerprint))
+            && self
+                .public_key
+                .is_none_or(|key| certificate.public_key == key)
             && self
                 .status
                 .is_none_or(|status| certificate.status.kind() == status)

@@ -23,21 +23,6 @@ pub enum RevocationReason {
     PrivilegeWithdrawn,
 }
 
-impl RevocationReason {
-    /// The `CRLReason` value of RFC 5280 section 5.3.1.
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Unspecified => 0,
-            Self::KeyCompromise => 1,
-            Self::CaCompromise => 2,
-            Self::AffiliationChanged => 3,
-            Self::Superseded => 4,
-            Self::CessationOfOperation => 5,
-            Self::PrivilegeWithdrawn => 9,
-        }
-    }
-}
-
 named!(RevocationReason, UnknownRevocationReason, "revocation reason", {
     Unspecified => "unspecified",
     KeyCompromise => "key-compromise",

@@ -34,12 +34,12 @@ impl DeviceState {
 
     /// Whether certificates may be issued to a device in this state. A pending device may hold one before its approval; a
     /// disabled one gets a new one when it is back.
-    pub const fn may_be_issued(self) -> bool {
+    pub(crate) const fn may_be_issued(self) -> bool {
         matches!(self, Self::Pending | Self::Active | Self::Quarantined)
     }
 
     /// Whether the type, site and attributes of a device in this state may change.
-    pub const fn may_be_edited(self) -> bool {
+    pub(crate) const fn may_be_edited(self) -> bool {
         !matches!(self, Self::Revoked | Self::Deleted)
     }
 

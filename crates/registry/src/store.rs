@@ -2,14 +2,15 @@ use std::error::Error;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use leafgate_identity::{DeviceId, SpkiHash};
+use leafgate_identity::{DeviceId, SpkiHash, UnixMs};
 
 use crate::certificate::{Certificate, CertificateId};
 use crate::change::Change;
 use crate::device::{Crl, DeviceRecord};
+use crate::document::{Document, DocumentKind, DocumentName};
 use crate::event::Event;
 use crate::feed::FeedPosition;
-use crate::query::{CertificateQuery, Page, Query};
+use crate::query::{CertificateQuery, Cursor, Page, Query};
 
 /// Where the registry is kept.
 ///
@@ -47,6 +48,34 @@ pub trait DeviceStore: Send + Sync {
     /// # Errors
     /// [`StoreError`]
     async fn crl(&self, issuer: &SpkiHash) -> Result<Option<Crl>, StoreError>;
+
+    /// A document.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    async fn document(
+        &self,
+        kind: DocumentKind,
+        name: &DocumentName,
+    ) -> Result<Option<Document>, StoreError>;
+
+    /// Documents of a kind in the order of their names, byte by byte.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    async fn documents(
+        &self,
+        kind: DocumentKind,
+        after: Option<&Cursor<DocumentName>>,
+        limit: usize,
+    ) -> Result<Page<Document, DocumentName>, StoreError>;
+
+    /// Forgets up to `limit` documents that expired by `now`, and says how many. It leaves no event: whoever reads a
+    /// document must heed its end anyway.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    async fn forget_expired(&self, now: UnixMs, limit: usize) -> Result<usize, StoreError>;
 
     /// Applies changes in their order, in one transaction, and gives the position after the last of them. When this
     /// returns an error none of them was applied, except that after [`StoreError::Unavailable`] it is unknown: read

@@ -2,27 +2,29 @@ mod connect;
 mod error;
 mod find;
 mod read;
-mod rows;
 mod schema;
+mod transaction;
 mod watch;
 mod write;
-mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use leafgate_identity::{DeviceId, SpkiHash};
+use leafgate_identity::{DeviceId, SpkiHash, UnixMs};
 use leafgate_registry::{
-    Act, Certificate, CertificateId, CertificateQuery, Change, CommitError, Crl, DeviceRecord,
-    DeviceStore, Epoch, Event, FeedPosition, Page, Query, StoreError,
+    Certificate, CertificateId, CertificateQuery, Change, CommitError, Crl, Cursor, DeviceRecord,
+    DeviceStore, Document, DocumentKind, DocumentName, Event, FeedPosition, Page, Query,
+    StoreError,
 };
 use sqlx::SqlitePool;
 
 use self::connect::{Access, Database};
+use self::transaction::WriteConnection;
 use self::watch::Watch;
-use self::writer::Writer;
+use crate::failure::Failure;
+use crate::writer::Writer;
 
 /// The registry in one SQLite file, which several processes of one machine may share (not over a network file system:
 /// its locks and its shared memory don't reach that far).
@@ -83,23 +85,18 @@ impl SqliteStore {
         Self::open_read_only(&path_of(url)?).await
     }
 
-    /// Gives the feed a new random epoch: to be called once after the file was restored from a backup, so that every
-    /// follower drops what it knows from the life that the restore cut off.
-    ///
-    /// # Errors
-    /// [`CommitError`]
-    pub async fn new_epoch(&self, act: &Act) -> Result<FeedPosition, CommitError> {
-        self.commit(&[Change::start_epoch(Epoch::generate(), act)])
-            .await
-    }
-
     async fn start(
         database: Database,
         connection: Option<sqlx::SqliteConnection>,
     ) -> Result<Self, StoreError> {
         let watch = Arc::new(Watch::start(&database).await?);
-        let writer = connection
-            .map(|connection| Writer::start(database.clone(), connection, Arc::clone(&watch)));
+        let writer = connection.map(|connection| {
+            Writer::start(WriteConnection {
+                database: database.clone(),
+                connection: Some(connection),
+                watch: Arc::clone(&watch),
+            })
+        });
         let readers = database.readers();
         let shared = Shared {
             database,
@@ -113,8 +110,15 @@ impl SqliteStore {
         })
     }
 
-    fn failed(&self, failure: error::Failure) -> StoreError {
+    fn failed(&self, failure: Failure) -> StoreError {
         self.shared.database.failed(failure)
+    }
+
+    fn writable(&self) -> Result<&Writer, StoreError> {
+        self.shared.writer.as_ref().ok_or_else(|| {
+            let what = format!("{} was opened for reading only", self.shared.database);
+            StoreError::Unsupported { what }
+        })
     }
 
     /// The readers, if the file is still the one that was opened.
@@ -162,15 +166,38 @@ impl DeviceStore for SqliteStore {
             .map_err(|error| self.failed(error))
     }
 
+    async fn document(
+        &self,
+        kind: DocumentKind,
+        name: &DocumentName,
+    ) -> Result<Option<Document>, StoreError> {
+        let document = read::document(self.readers()?, kind, name).await;
+        document.map_err(|error| self.failed(error))
+    }
+
+    async fn documents(
+        &self,
+        kind: DocumentKind,
+        after: Option<&Cursor<DocumentName>>,
+        limit: usize,
+    ) -> Result<Page<Document, DocumentName>, StoreError> {
+        let found = find::documents(self.readers()?, kind, after, limit).await;
+        found.map_err(|error| self.failed(error))
+    }
+
+    async fn forget_expired(&self, now: UnixMs, limit: usize) -> Result<usize, StoreError> {
+        self.writable()?;
+        let mut connection = self.shared.database.connect(Access::Write).await?;
+        write::forget_expired(&mut connection, now, limit)
+            .await
+            .map_err(|error| self.failed(error))
+    }
+
     async fn commit(&self, changes: &[Change]) -> Result<FeedPosition, CommitError> {
         if changes.is_empty() {
             return Ok(self.position().await?);
         }
-        let Some(writer) = &self.shared.writer else {
-            let what = format!("{} was opened for reading only", self.shared.database);
-            return Err(StoreError::Unsupported { what }.into());
-        };
-        writer.commit(changes.to_vec()).await
+        self.writable()?.commit(changes.to_vec()).await
     }
 
     async fn position(&self) -> Result<FeedPosition, StoreError> {

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use leafgate_identity::{DeviceId, SpkiHash};
+use leafgate_identity::{DeviceId, SpkiHash, UnixMs};
 use leafgate_registry::{
-    Certificate, CertificateId, CertificateQuery, Change, CommitError, Crl, DeviceRecord,
-    DeviceStore, Event, FeedPosition, Page, Query, StoreError,
+    Certificate, CertificateId, CertificateQuery, Change, CommitError, Crl, Cursor, DeviceRecord,
+    DeviceStore, Document, DocumentKind, DocumentName, Event, FeedPosition, Page, Query,
+    StoreError,
 };
 use tokio::sync::oneshot;
 
@@ -57,6 +58,8 @@ struct Control {
 struct Gate {
     step: Step,
     moment: Moment,
+    /// None for every device.
+    device: Option<DeviceId>,
     reached: oneshot::Sender<()>,
     released: oneshot::Receiver<()>,
 }
@@ -84,18 +87,28 @@ impl DelayControl {
         self.0.longest_delay_ms.store(longest_ms, Ordering::Relaxed);
     }
 
-    /// Lets every reading step fail as unavailable, or no longer.
+    /// Says whether the store answers; while it does not, all but `wake` fails as unavailable.
     pub fn set_reachable(&self, reachable: bool) {
         self.0.unreachable.store(!reachable, Ordering::SeqCst);
     }
 
     /// Holds the next reader that comes to this point.
     pub fn hold(&self, step: Step, moment: Moment) -> Hold {
+        self.hold_at(step, moment, None)
+    }
+
+    /// Holds the next reader that loads this device, and nobody who loads another one.
+    pub fn hold_load(&self, device: &DeviceId, moment: Moment) -> Hold {
+        self.hold_at(Step::Load, moment, Some(device.clone()))
+    }
+
+    fn hold_at(&self, step: Step, moment: Moment, device: Option<DeviceId>) -> Hold {
         let (reached, is_reached) = oneshot::channel();
         let (release, released) = oneshot::channel();
         self.0.lock_gates().push(Gate {
             step,
             moment,
+            device,
             reached,
             released,
         });
@@ -106,10 +119,14 @@ impl DelayControl {
     }
 
     async fn pass(&self, step: Step, moment: Moment) {
+        self.pass_with(step, moment, None).await;
+    }
+
+    async fn pass_with(&self, step: Step, moment: Moment, device: Option<&DeviceId>) {
         if let Some(delay) = self.0.next_delay() {
             tokio::time::sleep(delay).await;
         }
-        if let Some(gate) = self.0.take_gate(step, moment) {
+        if let Some(gate) = self.0.take_gate(step, moment, device) {
             // Nobody may have waited to hear it.
             let _ = gate.reached.send(());
             // Fails when the hold is dropped, which is how it ends.
@@ -145,11 +162,13 @@ impl Control {
         self.gates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_gate(&self, step: Step, moment: Moment) -> Option<Gate> {
+    fn take_gate(&self, step: Step, moment: Moment, device: Option<&DeviceId>) -> Option<Gate> {
         let mut gates = self.lock_gates();
-        let found = gates
-            .iter()
-            .position(|gate| gate.step == step && gate.moment == moment)?;
+        let found = gates.iter().position(|gate| {
+            gate.step == step
+                && gate.moment == moment
+                && (gate.device.is_none() || gate.device.as_ref() == device)
+        })?;
         Some(gates.remove(found))
     }
 
@@ -176,10 +195,11 @@ impl Control {
 #[async_trait]
 impl DeviceStore for DelayingStore {
     async fn load(&self, id: &DeviceId) -> Result<Option<DeviceRecord>, StoreError> {
-        self.control.pass(Step::Load, Moment::Before).await;
+        let pass = |moment| self.control.pass_with(Step::Load, moment, Some(id));
+        pass(Moment::Before).await;
         self.control.check_reachable()?;
         let loaded = self.inner.load(id).await;
-        self.control.pass(Step::Load, Moment::After).await;
+        pass(Moment::After).await;
         loaded
     }
 
@@ -199,6 +219,30 @@ impl DeviceStore for DelayingStore {
     async fn crl(&self, issuer: &SpkiHash) -> Result<Option<Crl>, StoreError> {
         self.control.check_reachable()?;
         self.inner.crl(issuer).await
+    }
+
+    async fn document(
+        &self,
+        kind: DocumentKind,
+        name: &DocumentName,
+    ) -> Result<Option<Document>, StoreError> {
+        self.control.check_reachable()?;
+        self.inner.document(kind, name).await
+    }
+
+    async fn documents(
+        &self,
+        kind: DocumentKind,
+        after: Option<&Cursor<DocumentName>>,
+        limit: usize,
+    ) -> Result<Page<Document, DocumentName>, StoreError> {
+        self.control.check_reachable()?;
+        self.inner.documents(kind, after, limit).await
+    }
+
+    async fn forget_expired(&self, now: UnixMs, limit: usize) -> Result<usize, StoreError> {
+        self.control.check_reachable()?;
+        self.inner.forget_expired(now, limit).await
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<FeedPosition, CommitError> {

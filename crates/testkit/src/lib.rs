@@ -2,7 +2,6 @@
 //! behave as badly as a test needs.
 
 pub mod delaying_store;
-pub mod store_conformance;
-
 pub mod issuer_conformance;
 pub mod scratch_ca;
+pub mod store_conformance;

@@ -17,16 +17,19 @@ pub mod certificates;
 pub mod commits;
 pub mod concurrency;
 pub mod devices;
+pub mod documents;
 pub mod feed;
 pub mod find;
+pub mod find_certificates;
 pub mod records;
+pub mod searches;
 pub mod tampering;
 
 /// One registry, empty when made, which goes when this is dropped.
 #[async_trait]
 pub trait StoreFixture: Send + Sync {
-    /// A further handle on the registry, as independent of the others as the store allows: with connections of its own, as
-    /// another process would have.
+    /// A further handle on the registry, as independent of the others as the store allows: with
+    /// connections of its own, as another process would have.
     async fn open(&self) -> Arc<dyn DeviceStore>;
 }
 
@@ -64,6 +67,7 @@ macro_rules! store_conformance {
             certificates::service_certificates_live_the_same_way,
             certificates::a_stale_service_certificate_is_refused,
             certificates::crl_numbers_are_given_once,
+            certificates::older_certificates_are_superseded_by_a_newer_one_in_use,
 
             commits::an_empty_commit_writes_nothing,
             commits::a_stale_version_is_refused_and_writes_nothing,
@@ -73,7 +77,6 @@ macro_rules! store_conformance {
             commits::thousands_of_changes_go_at_once,
 
             feed::a_new_registry_has_an_empty_feed,
-            feed::two_registries_have_two_epochs,
             feed::every_change_appends_its_event,
             feed::events_come_in_pages_without_gaps,
             feed::a_refused_commit_leaves_no_event,
@@ -88,14 +91,32 @@ macro_rules! store_conformance {
             find::each_condition_narrows,
             find::pages_list_everything_once,
             find::pages_hold_under_writes,
-            find::certificates_are_found_by_each_condition,
-            find::certificates_come_in_pages,
+
+            find_certificates::certificates_are_found_by_each_condition,
+            find_certificates::certificates_come_in_pages,
+
+            searches::devices_are_found_by_site,
+            searches::devices_are_found_by_the_end_of_their_last_certificate,
+            searches::certificates_are_found_by_key_fingerprint_and_id_prefix,
+
+            documents::a_document_is_read_as_it_was_written,
+            documents::a_name_is_given_once,
+            documents::a_stale_document_is_refused_with_all_that_comes_with_it,
+            documents::a_document_goes_with_its_change_or_not_at_all,
+            documents::documents_come_in_pages_by_kind,
+            documents::only_what_expired_is_forgotten,
 
             concurrency::two_writers_make_one_chain,
             concurrency::two_writers_of_one_device_never_lose_a_change,
             concurrency::one_id_is_given_once,
             concurrency::a_conflict_of_one_caller_is_not_that_of_others,
             concurrency::readers_see_whole_commits_only,
+        }
+
+        #[tokio::test]
+        async fn two_registries_have_two_epochs() {
+            let (one, other) = ($make().await, $make().await);
+            $crate::store_conformance::feed::two_registries_have_two_epochs(&one, &other).await;
         }
     };
 }

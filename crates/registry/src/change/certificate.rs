@@ -83,6 +83,47 @@ impl Change {
         issued(record, id, fingerprint, Some(overlap_ends), act)
     }
 
+    /// Supersedes the device's issued certificates that were prepared before this one: they are accepted until
+    /// `overlap_ends`. To be called when the device has shown that it holds the newer one.
+    ///
+    /// # Errors
+    /// If the device's present generation has no such certificate, it isn't `issued`, or there is no older one.
+    pub fn supersede_older(
+        record: &DeviceRecord,
+        id: &CertificateId,
+        overlap_ends: UnixMs,
+        act: &Act,
+    ) -> Result<Self, BuildChangeError> {
+        let newer = record
+            .current_certificates()
+            .find(|certificate| certificate.is(id))
+            .ok_or(BuildChangeError::CertificateUnknown { id: *id })?;
+        if newer.status != CertificateStatus::Issued {
+            return Err(BuildChangeError::CertificateIllegal {
+                id: *id,
+                status: newer.status.kind(),
+                next: CertificateStatusKind::Issued,
+            });
+        }
+        let prepared_at = newer.prepared_at;
+        let mut after = touched(record, act);
+        let writes = supersede(&mut after, overlap_ends, |other| {
+            !other.is(id) && other.prepared_at <= prepared_at
+        });
+        if writes.is_empty() {
+            return Err(BuildChangeError::Unchanged {
+                id: record.device.id.clone(),
+            });
+        }
+        let detail = json!({
+            "successor": { "issuer": id.issuer, "serial": id.serial },
+            "superseded": names(&writes),
+            "overlap_ends": overlap_ends,
+        });
+        let event = act.device_event(EventKind::CertificateSuperseded, &after.device, detail);
+        Ok(update(record, after, writes, event))
+    }
+
     /// Revokes one certificate of a device, of whichever generation.
     ///
     /// # Errors
@@ -123,24 +164,42 @@ fn issued(
     let mut detail = issue(certificate);
     let mut writes = vec![CertificateWrite::Update(certificate.clone())];
     if let Some(at) = overlap_ends {
-        let generation = record.device.generation;
-        let others = after.certificates.iter_mut().filter(|other| {
-            let current =
-                matches!(&other.holder, Holder::Device { generation: of, .. } if *of == generation);
-            current && !other.is(id) && other.status == CertificateStatus::Issued
-        });
-        for other in others {
-            other.status = CertificateStatus::Superseded { at };
-            writes.push(CertificateWrite::Update(other.clone()));
-        }
-        let superseded = writes[1..].iter().map(|(CertificateWrite::Insert(c) | CertificateWrite::Update(c))| {
-            json!({ "issuer": c.issuer, "serial": c.serial })
-        });
-        detail["superseded"] = superseded.collect();
+        let superseded = supersede(&mut after, at, |other| !other.is(id));
+        detail["superseded"] = names(&superseded);
         detail["overlap_ends"] = json!(at);
+        writes.extend(superseded);
     }
     let event = act.device_event(EventKind::CertificateIssued, &after.device, detail);
     Ok(update(record, after, writes, event))
+}
+
+/// Supersedes those issued certificates of the present generation that `which` picks.
+fn supersede(
+    record: &mut DeviceRecord,
+    at: UnixMs,
+    which: impl Fn(&Certificate) -> bool,
+) -> Vec<CertificateWrite> {
+    let generation = record.device.generation;
+    let others = record.certificates.iter_mut().filter(|other| {
+        let current =
+            matches!(&other.holder, Holder::Device { generation: of, .. } if *of == generation);
+        current && other.status == CertificateStatus::Issued && which(other)
+    });
+    others
+        .map(|other| {
+            other.status = CertificateStatus::Superseded { at };
+            CertificateWrite::Update(other.clone())
+        })
+        .collect()
+}
+
+fn names(writes: &[CertificateWrite]) -> Value {
+    writes
+        .iter()
+        .map(|(CertificateWrite::Insert(c) | CertificateWrite::Update(c))| {
+            json!({ "issuer": c.issuer, "serial": c.serial })
+        })
+        .collect()
 }
 
 fn find<'a>(
@@ -168,13 +227,13 @@ pub(super) fn prepared(
     if !leafgate_identity::is_token(&profile) {
         let problem = "must be one token, such as device, nats-server or nats-client";
         return Err(BuildChangeError::Malformed {
-            field: "profile",
+            field: "profile".to_owned(),
             problem,
         });
     }
     if validity.not_after < validity.not_before {
         return Err(BuildChangeError::Malformed {
-            field: "validity",
+            field: "validity".to_owned(),
             problem: "ends before it begins",
         });
     }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use leafgate_identity::{DeviceId, TrustDomainName, is_token};
+use leafgate_identity::{DeviceId, Excerpt, TrustDomainName, is_token};
 use serde_json::{Value, json};
 
 use super::{Act, BuildChangeError, CertificateWrite, Change, DeviceWrite, Write};
@@ -94,10 +94,7 @@ impl Change {
             },
             certificates: Vec::new(),
         };
-        Ok(Self {
-            write: Write::Device(write),
-            event,
-        })
+        Ok(Self::new(Write::Device(write), event))
     }
 
     /// Takes a device from one state to another, as [`TRANSITIONS`](crate::TRANSITIONS) allow. Revoking and deleting
@@ -222,10 +219,7 @@ pub(super) fn update(
         record: after,
         certificates,
     };
-    Change {
-        write: Write::Device(write),
-        event,
-    }
+    Change::new(Write::Device(write), event)
 }
 
 fn shift(
@@ -292,26 +286,30 @@ fn difference(before: &BTreeMap<String, String>, after: &BTreeMap<String, String
 }
 
 fn check_values(device: &Device) -> Result<(), BuildChangeError> {
-    let fits = |value: &String| {
+    let fits = |value: &str| {
         value.len() <= MAX_ATTRIBUTE_VALUE_BYTES && !value.chars().any(char::is_control)
     };
-    let malformed = |field, problem| Err(BuildChangeError::Malformed { field, problem });
+    let malformed = |field: String, problem| Err(BuildChangeError::Malformed { field, problem });
     if !is_token(&device.device_type) {
-        malformed("device_type", TOKEN_RULE)
-    } else if !device.site.as_deref().is_none_or(is_token) {
-        malformed("site", TOKEN_RULE)
-    } else if device.attributes.len() > MAX_ATTRIBUTES {
-        malformed("attributes", "are more than 64")
-    } else if !device.attributes.keys().all(|name| is_token(name)) {
-        malformed("attribute name", TOKEN_RULE)
-    } else if !device.attributes.values().all(fits) {
-        malformed(
-            "attribute value",
-            "has more than 256 bytes or a control character",
-        )
-    } else {
-        Ok(())
+        return malformed("device_type".to_owned(), TOKEN_RULE);
     }
+    if !device.site.as_deref().is_none_or(is_token) {
+        return malformed("site".to_owned(), TOKEN_RULE);
+    }
+    if device.attributes.len() > MAX_ATTRIBUTES {
+        return malformed("attributes".to_owned(), "must be 64 at most");
+    }
+    for (name, value) in &device.attributes {
+        let name_shown = Excerpt::of(name);
+        if !is_token(name) {
+            return malformed(format!("attribute name {name_shown}"), TOKEN_RULE);
+        }
+        if !fits(value) {
+            let problem = "must have 256 bytes at most and no control character";
+            return malformed(format!("value of attribute {name_shown}"), problem);
+        }
+    }
+    Ok(())
 }
 
 /// What [`is_token`] asks for.

@@ -21,7 +21,7 @@ impl Change {
         if !(1..=255).contains(&name.len()) || name.chars().any(char::is_control) {
             let problem = "must have 1 to 255 bytes and no control character";
             return Err(BuildChangeError::Malformed {
-                field: "service name",
+                field: "service name".to_owned(),
                 problem,
             });
         }
@@ -138,8 +138,5 @@ fn service_change(
         before: before.cloned(),
         after,
     };
-    Change {
-        write: Write::ServiceCertificate(Box::new(write)),
-        event,
-    }
+    Change::new(Write::ServiceCertificate(Box::new(write)), event)
 }

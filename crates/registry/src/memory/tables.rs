@@ -1,16 +1,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
-use leafgate_identity::{DeviceId, SpkiHash};
+use leafgate_identity::{DeviceId, SpkiHash, UnixMs};
 
 use crate::certificate::{Certificate, CertificateId};
 use crate::chain::Head;
-use crate::change::{
-    CertificateWrite, Change, CrlWrite, DeviceWrite, ServiceCertificateWrite, Write,
-};
+use crate::change::Change;
 use crate::device::{Crl, DeviceRecord};
+use crate::document::{Document, DocumentKind, DocumentName};
 use crate::event::Event;
 use crate::feed::{Epoch, FeedPosition};
+use crate::ledger::{Ledger, Needs};
 use crate::query::{CertificateQuery, Cursor, Page, Query};
 use crate::store::CommitError;
 
@@ -18,21 +18,12 @@ pub(super) struct Tables {
     devices: BTreeMap<DeviceId, DeviceRecord>,
     /// The spelling of every folded id.
     spellings: HashMap<String, DeviceId>,
-    service_certificates: BTreeMap<CertificateId, Certificate>,
-    /// Every certificate, with the device that has it in its record, if one does.
-    holders: BTreeMap<CertificateId, Option<DeviceId>>,
+    /// Every certificate; those of devices stand in their records too.
+    certificates: BTreeMap<CertificateId, Certificate>,
     crls: BTreeMap<SpkiHash, Crl>,
+    documents: BTreeMap<(DocumentKind, DocumentName), Document>,
     events: Vec<Event>,
     epoch: Epoch,
-}
-
-/// How to take back one step of a commit that fails later.
-enum Undo {
-    Device(DeviceId, Option<DeviceRecord>),
-    ServiceCertificate(CertificateId, Option<Certificate>),
-    Holder(CertificateId),
-    Crl(SpkiHash, Option<Crl>),
-    Epoch(Epoch),
 }
 
 impl Tables {
@@ -40,9 +31,9 @@ impl Tables {
         Self {
             devices: BTreeMap::new(),
             spellings: HashMap::new(),
-            service_certificates: BTreeMap::new(),
-            holders: BTreeMap::new(),
+            certificates: BTreeMap::new(),
             crls: BTreeMap::new(),
+            documents: BTreeMap::new(),
             events: Vec::new(),
             epoch,
         }
@@ -53,50 +44,57 @@ impl Tables {
     }
 
     pub(super) fn find(&self, query: &Query) -> Page<DeviceRecord, DeviceId> {
-        let limit = query.limit.max(1);
-        let from = query
-            .after
-            .as_ref()
-            .map_or(Bound::Unbounded, |after| Bound::Excluded(after.key()));
         let found = self
             .devices
-            .range::<DeviceId, _>((from, Bound::Unbounded))
-            .map(|(_, record)| record);
-        let items = found
-            .filter(|record| query.matches(&record.device))
-            .take(limit + 1)
-            .cloned()
-            .collect();
-        Page::cut(items, limit, |record| record.device.id.clone())
+            .range((from(query.after.as_ref()), Bound::Unbounded))
+            .map(|(_, record)| record)
+            .filter(|record| query.matches(record));
+        page(found, query.limit, |record| record.device.id.clone())
     }
 
     pub(super) fn find_certificates(
         &self,
         query: &CertificateQuery,
     ) -> Page<Certificate, CertificateId> {
-        let limit = query.limit.max(1);
-        let from = query
-            .after
-            .as_ref()
-            .map(Cursor::key)
-            .map_or(Bound::Unbounded, Bound::Excluded);
         let found = self
-            .holders
-            .range((from, Bound::Unbounded))
-            .filter_map(|(id, holder)| match holder {
-                Some(device) => self.devices.get(device)?.certificate(id),
-                None => self.service_certificates.get(id),
-            });
-        let items = found
-            .filter(|certificate| query.matches(certificate))
-            .take(limit + 1)
-            .cloned()
-            .collect();
-        Page::cut(items, limit, Certificate::id)
+            .certificates
+            .range((from(query.after.as_ref()), Bound::Unbounded))
+            .map(|(_, certificate)| certificate)
+            .filter(|certificate| query.matches(certificate));
+        page(found, query.limit, Certificate::id)
     }
 
     pub(super) fn crl(&self, issuer: &SpkiHash) -> Option<&Crl> {
         self.crls.get(issuer)
+    }
+
+    pub(super) fn document(&self, kind: DocumentKind, name: &DocumentName) -> Option<&Document> {
+        self.documents.get(&(kind, name.clone()))
+    }
+
+    pub(super) fn documents(
+        &self,
+        kind: DocumentKind,
+        after: Option<&Cursor<DocumentName>>,
+        limit: usize,
+    ) -> Page<Document, DocumentName> {
+        let found = self.documents.values().filter(|document| {
+            document.kind == kind && after.is_none_or(|after| document.name > *after.key())
+        });
+        page(found, limit, |document| document.name.clone())
+    }
+
+    pub(super) fn forget_expired(&mut self, now: UnixMs, limit: usize) -> usize {
+        let expired = self.documents.values().filter(|document| {
+            document
+                .expires_at
+                .is_some_and(|expires_at| expires_at <= now)
+        });
+        let expired: Vec<_> = expired.take(limit).map(Document::key).collect();
+        for key in &expired {
+            self.documents.remove(key);
+        }
+        expired.len()
     }
 
     pub(super) fn events_after(&self, seq: u64, limit: usize) -> &[Event] {
@@ -117,133 +115,99 @@ impl Tables {
     }
 
     pub(super) fn commit(&mut self, changes: &[Change]) -> Result<FeedPosition, CommitError> {
-        let mut undo = Vec::new();
-        let applied = changes
-            .iter()
-            .try_for_each(|change| self.apply(change.write(), &mut undo));
-        if let Err(error) = applied {
-            undo.into_iter().rev().for_each(|step| self.take_back(step));
-            return Err(error);
-        }
-        for change in changes {
-            let event = change.event().after(&self.position().head());
-            self.events.push(event);
-        }
-        Ok(self.position())
+        let mut ledger = self.ledger(&Needs::of(changes));
+        let position = ledger.commit(changes)?;
+        self.write(&ledger);
+        Ok(position)
     }
 
-    fn apply(&mut self, write: &Write, undo: &mut Vec<Undo>) -> Result<(), CommitError> {
-        match write {
-            Write::Device(write) => self.apply_device(write, undo),
-            Write::ServiceCertificate(write) => self.apply_service_certificate(write, undo),
-            Write::Crl(write) => self.apply_crl(write, undo),
-            Write::Epoch(epoch) => {
-                undo.push(Undo::Epoch(std::mem::replace(&mut self.epoch, *epoch)));
-                Ok(())
+    fn ledger<'a>(&self, needs: &Needs) -> Ledger<'a> {
+        let mut ledger = Ledger::at(self.position());
+        let spellings = needs.folded_ids.iter();
+        for id in spellings.filter_map(|folded| self.spellings.get(folded)) {
+            if let Some(record) = self.devices.get(id) {
+                ledger.knows_device(id.clone(), record.device.version);
             }
         }
+        for id in &needs.new_certificates {
+            if self.certificates.contains_key(id) {
+                ledger.knows_certificate(*id);
+            }
+        }
+        for id in &needs.service_certificates {
+            if let Some(certificate) = self.certificates.get(id) {
+                ledger.knows_service_certificate(certificate.clone());
+            }
+        }
+        for issuer in &needs.issuers {
+            if let Some(crl) = self.crls.get(issuer) {
+                ledger.knows_crl(*issuer, crl.number);
+            }
+        }
+        for (kind, name) in &needs.documents {
+            if let Some(document) = self.document(*kind, name) {
+                ledger.knows_document(*kind, name.clone(), document.version);
+            }
+        }
+        ledger
     }
 
-    fn apply_device(
-        &mut self,
-        write: &DeviceWrite,
-        undo: &mut Vec<Undo>,
-    ) -> Result<(), CommitError> {
-        let id = &write.record.device.id;
-        match write.expected_version {
-            None => {
-                if let Some(existing) = self.spellings.get(&id.folded()) {
-                    return Err(CommitError::IdTaken {
-                        id: id.clone(),
-                        existing: existing.clone(),
-                    });
-                }
-                self.spellings.insert(id.folded(), id.clone());
-            }
-            expected => {
-                if self.devices.get(id).map(|record| record.device.version) != expected {
-                    return Err(CommitError::Conflict {
-                        what: format!("device {id}"),
-                    });
-                }
-            }
+    fn write(&mut self, ledger: &Ledger<'_>) {
+        for record in ledger.devices() {
+            let id = &record.device.id;
+            self.spellings.insert(id.folded(), id.clone());
+            self.devices.insert(id.clone(), record.clone());
         }
-        undo.push(Undo::Device(
-            id.clone(),
-            self.devices.insert(id.clone(), write.record.clone()),
-        ));
-        for certificate in &write.certificates {
-            if let CertificateWrite::Insert(certificate) = certificate {
-                self.hold(certificate.id(), Some(id.clone()), undo)?;
-            }
+        for certificate in ledger.certificates() {
+            self.certificates
+                .insert(certificate.id(), certificate.clone());
         }
-        Ok(())
-    }
-
-    fn apply_service_certificate(
-        &mut self,
-        write: &ServiceCertificateWrite,
-        undo: &mut Vec<Undo>,
-    ) -> Result<(), CommitError> {
-        let id = write.after.id();
-        if write.before.is_none() {
-            self.hold(id, None, undo)?;
-        } else if self.service_certificates.get(&id) != write.before.as_ref() {
-            return Err(CommitError::Conflict {
-                what: format!("service certificate {id}"),
-            });
+        for crl in ledger.crls() {
+            self.crls.insert(crl.issuer, *crl);
         }
-        let before = self.service_certificates.insert(id, write.after.clone());
-        undo.push(Undo::ServiceCertificate(id, before));
-        Ok(())
-    }
-
-    fn apply_crl(&mut self, write: &CrlWrite, undo: &mut Vec<Undo>) -> Result<(), CommitError> {
-        let issuer = write.crl.issuer;
-        if self.crls.get(&issuer).map(|crl| crl.number) != write.expected_number {
-            return Err(CommitError::Conflict {
-                what: format!("the CRL number of issuer {issuer}"),
-            });
+        for document in ledger.documents() {
+            self.documents.insert(document.key(), document.clone());
         }
-        undo.push(Undo::Crl(issuer, self.crls.insert(issuer, write.crl)));
-        Ok(())
-    }
-
-    fn hold(
-        &mut self,
-        id: CertificateId,
-        device: Option<DeviceId>,
-        undo: &mut Vec<Undo>,
-    ) -> Result<(), CommitError> {
-        if self.holders.contains_key(&id) {
-            return Err(CommitError::SerialTaken { id });
-        }
-        self.holders.insert(id, device);
-        undo.push(Undo::Holder(id));
-        Ok(())
-    }
-
-    fn take_back(&mut self, step: Undo) {
-        match step {
-            Undo::Device(id, before) => {
-                if before.is_none() {
-                    self.spellings.remove(&id.folded());
-                }
-                restore(&mut self.devices, id, before);
-            }
-            Undo::ServiceCertificate(id, before) => {
-                restore(&mut self.service_certificates, id, before);
-            }
-            Undo::Holder(id) => restore(&mut self.holders, id, None),
-            Undo::Crl(issuer, before) => restore(&mut self.crls, issuer, before),
-            Undo::Epoch(before) => self.epoch = before,
-        }
+        self.events.extend_from_slice(ledger.events());
+        self.epoch = ledger.position().epoch;
     }
 }
 
-fn restore<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, before: Option<V>) {
-    match before {
-        Some(before) => map.insert(key, before),
-        None => map.remove(&key),
-    };
+fn from<K>(after: Option<&Cursor<K>>) -> Bound<&K> {
+    after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.key()))
+}
+
+fn page<'a, T: Clone + 'a, K>(
+    found: impl Iterator<Item = &'a T>,
+    limit: usize,
+    key: impl Fn(&T) -> K,
+) -> Page<T, K> {
+    let limit = limit.max(1);
+    let items = found.take(limit.saturating_add(1)).cloned().collect();
+    Page::cut(items, limit, key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::tests::{act, new_certificate, new_device};
+
+    #[test]
+    fn no_limit_is_too_large() {
+        let mut tables = Tables::new(Epoch::generate());
+        let register = Change::register(None, new_device("0001"), &act(1)).unwrap();
+        let prepare =
+            Change::prepare_service_certificate("leaf-1", new_certificate(1), &act(2)).unwrap();
+        tables.commit(&[register, prepare]).unwrap();
+        let devices = Query {
+            limit: usize::MAX,
+            ..Query::default()
+        };
+        assert_eq!(tables.find(&devices).items.len(), 1);
+        let certificates = CertificateQuery {
+            limit: usize::MAX,
+            ..CertificateQuery::default()
+        };
+        assert_eq!(tables.find_certificates(&certificates).items.len(), 1);
+    }
 }

@@ -3,20 +3,7 @@ use std::sync::Arc;
 use leafgate_registry::StoreError;
 
 use super::connect::Database;
-
-/// What went wrong with a statement or a row, before it is said of which file.
-#[derive(Debug)]
-pub(super) enum Failure {
-    Sql(sqlx::Error),
-    /// A row holds what no version writes.
-    Record(String),
-}
-
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Sql(error)
-    }
-}
+use crate::failure::Failure;
 
 // https://www.sqlite.org/rescode.html
 const SQLITE_BUSY: i32 = 5;

@@ -1,12 +1,13 @@
 use leafgate_identity::DeviceId;
 use leafgate_registry::{
-    Certificate, CertificateId, CertificateQuery, DeviceRecord, DeviceState, Holder, Page, Query,
+    Certificate, CertificateId, CertificateQuery, Cursor, DeviceRecord, DeviceState, Document,
+    DocumentKind, DocumentName, Holder, Page, Query,
 };
 use sqlx::{QueryBuilder, Sqlite, SqliteExecutor};
 
-use super::error::Failure;
-use super::read::{integer, records};
-use super::rows::{self, DEVICE, SERVICE, certificate_columns, device_columns};
+use super::read::integer;
+use crate::failure::Failure;
+use crate::rows::{self, DEVICE, SERVICE, certificate_columns, device_columns};
 
 pub(super) async fn find(
     executor: impl SqliteExecutor<'_>,
@@ -14,7 +15,7 @@ pub(super) async fn find(
 ) -> Result<Page<DeviceRecord, DeviceId>, Failure> {
     let rows = find_sql(query).build().fetch_all(executor).await?;
     let id = |record: &DeviceRecord| record.device.id.clone();
-    Ok(Page::cut(records(&rows)?, query.limit.max(1), id))
+    Ok(Page::cut(rows::records(&rows)?, query.limit.max(1), id))
 }
 
 fn find_sql(query: &Query) -> QueryBuilder<Sqlite> {
@@ -44,6 +45,21 @@ fn find_sql(query: &Query) -> QueryBuilder<Sqlite> {
         // Ids are ASCII and their greatest character is z, whose successor is {.
         sql.push(" AND id >= ").push_bind(prefix.as_str());
         sql.push(" AND id < ").push_bind(format!("{prefix}{{"));
+    }
+    if let Some(site) = &query.site {
+        sql.push(" AND site = ").push_bind(site.as_str());
+    }
+    if let Some(time) = query.expires_by {
+        // The first condition finds the candidates by an index; the second drops those with a later one.
+        sql.push(" AND id IN (SELECT holder FROM certificates WHERE status = 'issued' AND not_after_ms <= ")
+            .push_bind(time.as_i64());
+        sql.push(" AND holder_kind = 'device' AND holder_generation = generation)");
+        sql.push(
+            " AND NOT EXISTS (SELECT 1 FROM certificates WHERE holder_kind = 'device' AND holder = id \
+             AND holder_generation = generation AND status = 'issued' AND not_after_ms > ",
+        )
+        .push_bind(time.as_i64())
+        .push(")");
     }
     if let Some(after) = &query.after {
         sql.push(" AND id > ").push_bind(after.key().as_str());
@@ -99,6 +115,18 @@ fn find_certificates_sql(query: &CertificateQuery) -> QueryBuilder<Sqlite> {
                 .push_bind(name.as_str());
         }
     }
+    if let Some(prefix) = &query.device_prefix {
+        sql.push(" AND holder_kind = ").push_bind(DEVICE);
+        sql.push(" AND holder >= ").push_bind(prefix.as_str());
+        sql.push(" AND holder < ").push_bind(format!("{prefix}{{"));
+    }
+    if let Some(fingerprint) = &query.fingerprint {
+        sql.push(" AND fingerprint = ")
+            .push_bind(fingerprint.to_string());
+    }
+    if let Some(key) = &query.public_key {
+        sql.push(" AND public_key = ").push_bind(key.to_string());
+    }
     if let Some(time) = query.expires_after {
         sql.push(" AND not_after_ms > ").push_bind(time.as_i64());
     }
@@ -114,6 +142,28 @@ fn find_certificates_sql(query: &CertificateQuery) -> QueryBuilder<Sqlite> {
     sql.push(" ORDER BY serial, issuer LIMIT ")
         .push_bind(one_more_than(query.limit.max(1)));
     sql
+}
+
+pub(super) async fn documents(
+    executor: impl SqliteExecutor<'_>,
+    kind: DocumentKind,
+    after: Option<&Cursor<DocumentName>>,
+    limit: usize,
+) -> Result<Page<Document, DocumentName>, Failure> {
+    const DOCUMENTS: &str = "SELECT kind, name, version, expires_at_ms, body FROM documents \
+                             WHERE kind = ? AND name > ? ORDER BY name LIMIT ?";
+    let limit = limit.max(1);
+    // No name is empty, so all come after an empty one.
+    let rows = sqlx::query(DOCUMENTS)
+        .bind(kind.as_str())
+        .bind(after.map_or("", |after| after.key().as_str()))
+        .bind(one_more_than(limit))
+        .fetch_all(executor)
+        .await?;
+    let documents = rows.iter().map(rows::document).collect::<Result<_, _>>()?;
+    Ok(Page::cut(documents, limit, |document: &Document| {
+        document.name.clone()
+    }))
 }
 
 /// Tells a page that is full from one that others follow.

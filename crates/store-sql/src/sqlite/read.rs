@@ -1,10 +1,12 @@
 use leafgate_identity::{DeviceId, SpkiHash};
-use leafgate_registry::{Crl, DeviceRecord, Event, FeedPosition};
-use sqlx::SqliteExecutor;
+use leafgate_registry::{
+    Crl, DeviceRecord, Document, DocumentKind, DocumentName, Event, FeedPosition,
+};
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteExecutor};
 
-use super::error::Failure;
-use super::rows::{self, certificate_columns, device_columns};
+use crate::failure::Failure;
+use crate::rows::{self, Columns, certificate_columns, device_columns};
 
 // Each read is one statement, and so sees one state of the database.
 
@@ -24,7 +26,7 @@ pub(super) async fn load(
         .bind(id.as_str())
         .fetch_all(executor)
         .await?;
-    Ok(records(&rows)?.pop())
+    Ok(rows::records(&rows)?.pop())
 }
 
 pub(super) async fn crl(
@@ -38,6 +40,21 @@ pub(super) async fn crl(
     .fetch_optional(executor)
     .await?;
     row.as_ref().map(rows::crl).transpose()
+}
+
+pub(super) async fn document(
+    executor: impl SqliteExecutor<'_>,
+    kind: DocumentKind,
+    name: &DocumentName,
+) -> Result<Option<Document>, Failure> {
+    let row = sqlx::query(
+        "SELECT kind, name, version, expires_at_ms, body FROM documents WHERE kind = ? AND name = ?",
+    )
+    .bind(kind.as_str())
+    .bind(name.as_str())
+    .fetch_optional(executor)
+    .await?;
+    row.as_ref().map(rows::document).transpose()
 }
 
 pub(super) async fn position(executor: impl SqliteExecutor<'_>) -> Result<FeedPosition, Failure> {
@@ -63,24 +80,14 @@ pub(super) async fn events_after(
     rows.iter().map(rows::event).collect()
 }
 
-/// The records of rows that are ordered by device, one for each certificate.
-pub(super) fn records(rows: &[SqliteRow]) -> Result<Vec<DeviceRecord>, Failure> {
-    let of_one_device = |a: &SqliteRow, b: &SqliteRow| id(a).ok() == id(b).ok();
-    rows.chunk_by(of_one_device)
-        .map(|rows| {
-            let certificates = rows
-                .iter()
-                .filter_map(|row| rows::optional_certificate(row).transpose());
-            Ok(DeviceRecord::new(
-                rows::device(&rows[0])?,
-                certificates.collect::<Result<_, _>>()?,
-            ))
-        })
-        .collect()
-}
+impl Columns for SqliteRow {
+    fn text(&self, name: &'static str) -> Result<Option<&str>, sqlx::Error> {
+        self.try_get(name)
+    }
 
-fn id(row: &SqliteRow) -> Result<&str, sqlx::Error> {
-    sqlx::Row::try_get(row, "id")
+    fn integer(&self, name: &'static str) -> Result<Option<i64>, sqlx::Error> {
+        self.try_get(name)
+    }
 }
 
 /// SQLite's integers are signed; no number here comes near their end.

@@ -13,11 +13,18 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "registry",
-    sql: include_str!("../../../../migrations/sqlite/0001_registry.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "registry",
+        sql: include_str!("../../../../migrations/sqlite/0001_registry.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "documents",
+        sql: include_str!("../../../../migrations/sqlite/0002_documents.sql"),
+    },
+];
 
 const CREATE_MIGRATIONS: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
     version  INTEGER NOT NULL PRIMARY KEY,
@@ -227,7 +234,10 @@ pub(super) mod tests {
         let checksums: Vec<_> = MIGRATIONS.iter().map(Migration::checksum).collect();
         assert_eq!(
             checksums,
-            ["79521a9d71f28180005c58934a0d96dbb3904da161ec55bb1f4193e2556c744b"]
+            [
+                "79521a9d71f28180005c58934a0d96dbb3904da161ec55bb1f4193e2556c744b",
+                "5cb7d7713922b421aed6bf4dddf32984afa3f1e590c998594c6df92d139bf3d5",
+            ]
         );
     }
 }

@@ -1,24 +1,26 @@
-use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, UnixMs};
+use std::collections::BTreeSet;
+
+use leafgate_identity::{DeviceId, UnixMs};
 use leafgate_registry::{
-    Certificate, CertificateId, CertificateStatus, Crl, Device, Event, Holder,
+    Certificate, CertificateId, CertificateStatus, Crl, DeviceRecord, Document, Event, Holder,
+    Ledger, Needs,
 };
 use serde::Serialize;
 use sqlx::query_builder::Separated;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::error::Failure;
 use super::read::{self, integer};
-use super::rows::{self, DEVICE, SERVICE, certificate_columns};
-use crate::ledger::{Ledger, Needs};
+use crate::failure::Failure;
+use crate::rows::{self, DEVICE, SERVICE, certificate_columns};
 
 /// How many rows one statement writes: with 14 columns well below SQLite's 32,766 parameters.
 const ROWS_PER_STATEMENT: usize = 1_000;
 
 /// Reads what the changes of a transaction are compared with.
-pub(super) async fn read_ledger(
+pub(super) async fn read_ledger<'a>(
     connection: &mut SqliteConnection,
     needs: &Needs,
-) -> Result<Ledger, Failure> {
+) -> Result<Ledger<'a>, Failure> {
     let mut ledger = Ledger::at(read::position(&mut *connection).await?);
     if !needs.folded_ids.is_empty() {
         const DEVICES: &str =
@@ -35,12 +37,11 @@ pub(super) async fn read_ledger(
     if !needs.new_certificates.is_empty() {
         const CERTIFICATES: &str = "SELECT c.issuer, c.serial FROM json_each(?) j \
              JOIN certificates c ON c.serial = j.value ->> 1 AND c.issuer = j.value ->> 0";
-        let ids = json(&needs.new_certificates.iter().map(pair).collect::<Vec<_>>());
-        for row in sqlx::query(CERTIFICATES)
-            .bind(ids)
+        let rows = sqlx::query(CERTIFICATES)
+            .bind(pairs(&needs.new_certificates))
             .fetch_all(&mut *connection)
-            .await?
-        {
+            .await?;
+        for row in rows {
             ledger.knows_certificate(rows::certificate_id(&row)?);
         }
     }
@@ -51,33 +52,56 @@ pub(super) async fn read_ledger(
             " FROM json_each(?) j JOIN certificates c ON c.serial = j.value ->> 1 AND c.issuer = j.value ->> 0 \
              WHERE c.holder_kind = 'service'"
         );
-        let ids = json(
-            &needs
-                .service_certificates
-                .iter()
-                .map(pair)
-                .collect::<Vec<_>>(),
-        );
-        for row in sqlx::query(CERTIFICATES)
-            .bind(ids)
+        let rows = sqlx::query(CERTIFICATES)
+            .bind(pairs(&needs.service_certificates))
             .fetch_all(&mut *connection)
-            .await?
-        {
+            .await?;
+        for row in rows {
             ledger.knows_service_certificate(rows::certificate(&row)?);
         }
     }
     for issuer in &needs.issuers {
         if let Some(crl) = read::crl(&mut *connection, issuer).await? {
-            ledger.knows_crl(&crl);
+            ledger.knows_crl(*issuer, crl.number);
+        }
+    }
+    if !needs.documents.is_empty() {
+        const DOCUMENTS: &str = "SELECT d.kind, d.name, d.version FROM json_each(?) j \
+             JOIN documents d ON d.kind = j.value ->> 0 AND d.name = j.value ->> 1";
+        let names = needs.documents.iter();
+        let names: Vec<_> = names.map(|(kind, name)| (kind, name.as_str())).collect();
+        let rows = sqlx::query(DOCUMENTS)
+            .bind(json(&names))
+            .fetch_all(&mut *connection)
+            .await?;
+        for row in rows {
+            let (kind, name, version) = rows::document_version(&row)?;
+            ledger.knows_document(kind, name, version);
         }
     }
     Ok(ledger)
 }
 
+/// Forgets documents that expired, and says how many.
+pub(super) async fn forget_expired(
+    connection: &mut SqliteConnection,
+    now: UnixMs,
+    limit: usize,
+) -> Result<usize, Failure> {
+    const FORGET: &str = "DELETE FROM documents WHERE (kind, name) IN \
+         (SELECT kind, name FROM documents WHERE expires_at_ms <= ? LIMIT ?)";
+    let done = sqlx::query(FORGET)
+        .bind(now.as_i64())
+        .bind(integer(limit))
+        .execute(connection)
+        .await?;
+    Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+}
+
 /// Writes what a transaction made of the records, with its events and the end of the chain.
 pub(super) async fn write_ledger(
     connection: &mut SqliteConnection,
-    ledger: &Ledger,
+    ledger: &Ledger<'_>,
 ) -> Result<(), Failure> {
     const DEVICES: &str = "INSERT INTO devices (id, id_folded, trust_domain, generation, version, state, \
          device_type, site, attributes, registered_at_ms, updated_at_ms) ";
@@ -94,34 +118,32 @@ pub(super) async fn write_ledger(
     const CRLS: &str = "INSERT INTO crls (issuer, number, this_update_ms, next_update_ms) ";
     const OR_CHANGE_CRL: &str = " ON CONFLICT (issuer) DO UPDATE SET number = excluded.number, \
          this_update_ms = excluded.this_update_ms, next_update_ms = excluded.next_update_ms";
+    const DOCUMENTS: &str = "INSERT INTO documents (kind, name, version, expires_at_ms, body) ";
+    const OR_CHANGE_DOCUMENT: &str = " ON CONFLICT (kind, name) DO UPDATE SET version = excluded.version, \
+         expires_at_ms = excluded.expires_at_ms, body = excluded.body";
     const EVENTS: &str =
         "INSERT INTO events (seq, at_ms, actor, kind, device_id, detail, previous_hash, hash) ";
 
-    insert(
-        connection,
-        DEVICES,
-        &ledger.devices(),
-        bind_device,
-        OR_CHANGE_DEVICE,
-    )
-    .await?;
+    let (devices, certificates) = (ledger.devices(), ledger.certificates());
+    insert(connection, DEVICES, devices, bind_device, OR_CHANGE_DEVICE).await?;
     insert(
         connection,
         CERTIFICATES,
-        &ledger.certificates(),
+        certificates,
         bind_certificate,
         OR_CHANGE_CERTIFICATE,
     )
     .await?;
-    insert(connection, CRLS, &ledger.crls(), bind_crl, OR_CHANGE_CRL).await?;
+    insert(connection, CRLS, ledger.crls(), bind_crl, OR_CHANGE_CRL).await?;
     insert(
         connection,
-        EVENTS,
-        &ledger.events().iter().collect::<Vec<_>>(),
-        bind_event,
-        "",
+        DOCUMENTS,
+        ledger.documents(),
+        bind_document,
+        OR_CHANGE_DOCUMENT,
     )
     .await?;
+    insert(connection, EVENTS, ledger.events(), bind_event, "").await?;
     let position = ledger.position();
     sqlx::query("UPDATE feed_head SET epoch = ?, seq = ?, hash = ? WHERE id = 1")
         .bind(position.epoch.to_string())
@@ -134,13 +156,14 @@ pub(super) async fn write_ledger(
 
 type Values<'a> = Separated<'a, Sqlite, &'static str>;
 
-async fn insert<T>(
+async fn insert<'a, T: 'a>(
     connection: &mut SqliteConnection,
     into: &'static str,
-    rows: &[&T],
+    rows: impl IntoIterator<Item = &'a T>,
     bind: fn(Values<'_>, &T),
     or: &'static str,
 ) -> Result<(), Failure> {
+    let rows: Vec<_> = rows.into_iter().collect();
     for rows in rows.chunks(ROWS_PER_STATEMENT) {
         let mut sql = QueryBuilder::new(into);
         sql.push_values(rows, |values, row| bind(values, row))
@@ -155,7 +178,8 @@ async fn insert<T>(
     Ok(())
 }
 
-fn bind_device(mut values: Values<'_>, device: &Device) {
+fn bind_device(mut values: Values<'_>, record: &DeviceRecord) {
+    let device = &record.device;
     values
         .push_bind(device.id.as_str())
         .push_bind(device.id.folded())
@@ -209,6 +233,15 @@ fn bind_crl(mut values: Values<'_>, crl: &Crl) {
         .push_bind(crl.next_update.as_i64());
 }
 
+fn bind_document(mut values: Values<'_>, document: &Document) {
+    values
+        .push_bind(document.kind.as_str())
+        .push_bind(document.name.as_str())
+        .push_bind(integer(document.version))
+        .push_bind(document.expires_at.map(UnixMs::as_i64))
+        .push_bind(document.body.to_string());
+}
+
 fn bind_event(mut values: Values<'_>, event: &Event) {
     values
         .push_bind(integer(event.seq))
@@ -221,8 +254,10 @@ fn bind_event(mut values: Values<'_>, event: &Event) {
         .push_bind(event.hash.to_string());
 }
 
-fn pair(id: &CertificateId) -> (SpkiHash, SerialNumber) {
-    (id.issuer, id.serial)
+/// `[[issuer, serial], …]`.
+fn pairs(ids: &BTreeSet<CertificateId>) -> String {
+    let pairs = ids.iter().map(|id| (id.issuer, id.serial));
+    json(&pairs.collect::<Vec<_>>())
 }
 
 fn json(value: &impl Serialize) -> String {

@@ -220,19 +220,13 @@ impl NameAttribute {
     }
 }
 
-/// The string types of X.520 names, by their DER tags, and IA5String, which is none of them.
+/// String types of X.520 names, by their DER tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StringType {
     /// UTF-8.
     Utf8 = 0x0c,
     /// A subset of ASCII.
     Printable = 0x13,
-    /// T.61, mostly read as Latin-1.
-    Teletex = 0x14,
-    /// ASCII.
-    Ia5 = 0x16,
-    /// UCS-4, big-endian.
-    Universal = 0x1c,
     /// UCS-2, big-endian.
     Bmp = 0x1e,
 }

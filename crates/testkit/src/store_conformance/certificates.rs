@@ -2,13 +2,14 @@
 
 use leafgate_identity::UnixMs;
 use leafgate_registry::{
-    Certificate, CertificateQuery, Change, CommitError, Crl, DeviceStore, NewCrl, RevocationReason,
+    BuildChangeError, Certificate, CertificateQuery, CertificateStatus, Change, CommitError,
+    DeviceStore, RevocationReason,
 };
 
 use super::StoreFixture;
 use super::records::{
     act, apply, apply_service, certificate_id, certificate_id_of, fingerprint, issuer, load,
-    new_certificate, register, register_with_certificate,
+    new_certificate, number_crl, register, register_with_certificate,
 };
 
 /// The same serial number is refused to another device and to a service, but not of another issuer.
@@ -151,15 +152,6 @@ pub async fn crl_numbers_are_given_once(fixture: &dyn StoreFixture) {
     assert_eq!(first.position().await.expect("a position").seq, 4);
 }
 
-fn number_crl(previous: Option<&Crl>, issuer_number: u8) -> Change {
-    let new = NewCrl {
-        issuer: issuer(issuer_number),
-        this_update: UnixMs::new(1_000),
-        next_update: UnixMs::new(2_000),
-    };
-    Change::record_crl(previous, new, &act(1_000)).expect("a good list")
-}
-
 async fn only_certificate(store: &dyn DeviceStore) -> Certificate {
     let page = store
         .find_certificates(&CertificateQuery::default())
@@ -167,4 +159,42 @@ async fn only_certificate(store: &dyn DeviceStore) -> Certificate {
         .expect("readable certificates");
     let [certificate] = <[_; 1]>::try_from(page.items).expect("one certificate");
     certificate
+}
+
+/// The clock of the overlap starts when the newer one is seen in use; a still newer one stays as it is.
+pub async fn older_certificates_are_superseded_by_a_newer_one_in_use(fixture: &dyn StoreFixture) {
+    let store = fixture.open().await;
+    let mut record = register(&*store, "0001").await;
+    for serial in 1..=3 {
+        let at = act(i64::from(serial) * 1_000);
+        let id = certificate_id(serial);
+        let prepare = Change::prepare_certificate(&record, new_certificate(id), &at);
+        record = apply(&*store, prepare.expect("an active device")).await;
+        let number = u8::try_from(serial).expect("a small number");
+        let issue = Change::record_issued(&record, &id, fingerprint(number), &at);
+        record = apply(&*store, issue.expect("a prepared certificate")).await;
+    }
+    let ends = UnixMs::new(90_000);
+    let second = certificate_id(2);
+    let supersede = Change::supersede_older(&record, &second, ends, &act(5_000));
+    apply(&*store, supersede.expect("an older one")).await;
+    let record = load(&*store, "0001").await;
+    let status = |serial| {
+        let certificate = record.certificate(&certificate_id(serial));
+        certificate.expect("a certificate of the device").status
+    };
+    assert_eq!(status(1), CertificateStatus::Superseded { at: ends });
+    assert_eq!(status(2), CertificateStatus::Issued);
+    assert_eq!(status(3), CertificateStatus::Issued);
+
+    let again = Change::supersede_older(&record, &second, ends, &act(6_000));
+    assert!(
+        matches!(again, Err(BuildChangeError::Unchanged { .. })),
+        "{again:?}"
+    );
+    let stale = Change::supersede_older(&record, &certificate_id(1), ends, &act(6_000));
+    assert!(
+        matches!(stale, Err(BuildChangeError::CertificateIllegal { .. })),
+        "{stale:?}"
+    );
 }

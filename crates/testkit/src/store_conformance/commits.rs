@@ -1,13 +1,13 @@
 //! Commits: versions, and all or nothing.
 
 use leafgate_registry::{
-    Action, Change, CommitError, DeviceRecord, DeviceState, EventKind, Query, verify_chain,
+    Action, Change, CommitError, DeviceRecord, DeviceState, Epoch, EventKind, Query, verify_chain,
 };
 
 use super::StoreFixture;
 use super::records::{
-    act, all_events, apply, certificate_id, fingerprint, id, load, new_certificate, new_device,
-    register, register_with_certificate,
+    act, all_events, apply, certificate_id, fingerprint, id, issuer, load, new_certificate,
+    new_device, number_crl, register, register_with_certificate,
 };
 
 /// No changes: the position, and no event.
@@ -96,17 +96,14 @@ pub async fn all_or_nothing_whatever_fails(fixture: &dyn StoreFixture) {
     let service =
         Change::prepare_service_certificate("leaf-1", new_certificate(certificate_id(3)), &act(6));
     let service = service.expect("a good certificate");
-    let crl = super::records::number_first_crl(1);
+    let crl = number_crl(None, 1);
     let position = store.position().await.expect("a position");
 
     let mut good = registration("0003", 2);
     good.push(Change::transition(&held, Action::Enable, &act(7)).expect("legal"));
     good.push(service.clone());
     good.push(crl.clone());
-    good.push(Change::start_epoch(
-        leafgate_registry::Epoch::generate(),
-        &act(7),
-    ));
+    good.push(Change::start_epoch(Epoch::generate(), &act(7)));
 
     let id_taken = Change::register(None, new_device("0001"), &act(8)).expect("a good device");
     let serial_taken =
@@ -133,13 +130,7 @@ pub async fn all_or_nothing_whatever_fails(fixture: &dyn StoreFixture) {
         assert_eq!(store.load(&id("0003")).await.expect("an answer"), None);
         assert_eq!(load(&*store, "0001").await, held);
         assert_eq!(load(&*store, "0002").await, other);
-        assert_eq!(
-            store
-                .crl(&super::records::issuer(1))
-                .await
-                .expect("an answer"),
-            None
-        );
+        assert_eq!(store.crl(&issuer(1)).await.expect("an answer"), None);
     }
 
     store

@@ -11,7 +11,7 @@ use leafgate_registry::{
 use tokio::task::JoinSet;
 
 use super::StoreFixture;
-use super::records::{act, all_events, apply, load, new_device, register, within};
+use super::records::{act, all_events, apply, id, load, new_device, register, within};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -140,7 +140,7 @@ pub async fn a_conflict_of_one_caller_is_not_that_of_others(fixture: &dyn StoreF
     let mut positions = BTreeSet::new();
     for (number, result) in within(PATIENCE, "the commits end", tasks.join_all()).await {
         let found = store
-            .load(&super::records::id(&format!("d{number}")))
+            .load(&id(&format!("d{number}")))
             .await
             .expect("an answer");
         match result {

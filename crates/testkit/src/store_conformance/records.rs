@@ -8,7 +8,7 @@ use leafgate_identity::{
     DeviceId, Fingerprint, SerialNumber, SpkiHash, TrustDomainName, UnixMs, Validity,
 };
 use leafgate_registry::{
-    Act, Actor, Certificate, CertificateId, Change, DeviceRecord, DeviceStore, Event,
+    Act, Actor, Certificate, CertificateId, Change, Crl, DeviceRecord, DeviceStore, Event,
     NewCertificate, NewCrl, NewDevice,
 };
 
@@ -79,15 +79,14 @@ pub fn fingerprint(number: u8) -> Fingerprint {
     Fingerprint::from_bytes([number; 32])
 }
 
-/// The change that takes an issuer's first CRL number.
-pub fn number_first_crl(issuer_number: u8) -> Change {
-    let (this_update, next_update) = (UnixMs::new(1_000), UnixMs::new(2_000));
+/// The change that takes an issuer's CRL number after `previous`, for a list from 1 s to 2 s.
+pub fn number_crl(previous: Option<&Crl>, issuer_number: u8) -> Change {
     let new = NewCrl {
         issuer: issuer(issuer_number),
-        this_update,
-        next_update,
+        this_update: UnixMs::new(1_000),
+        next_update: UnixMs::new(2_000),
     };
-    Change::record_crl(None, new, &act(1_000)).expect("a good list")
+    Change::record_crl(previous, new, &act(1_000)).expect("a good list")
 }
 
 /// Commits a change of a device, and gives the device afterwards.

@@ -1,10 +1,12 @@
 //! The file of a registry: made, found, refused, gone.
 
+mod refused;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use leafgate_registry::{CommitError, DeviceStore, StoreError, knows};
+use leafgate_registry::{Change, CommitError, DeviceStore, Epoch, Query, StoreError, knows};
 use leafgate_store_sql::SqliteStore;
 use leafgate_testkit::store_conformance::records::{act, load, register, within};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -51,32 +53,6 @@ impl Scratch {
             .execute(&mut self.connect().await)
             .await
             .expect("a good statement");
-    }
-
-    /// What opening says, which is the same for reading and for writing.
-    async fn refusal(&self) -> String {
-        let writing = SqliteStore::open(&self.path)
-            .await
-            .err()
-            .expect("not to be opened");
-        let reading = SqliteStore::open_read_only(&self.path)
-            .await
-            .err()
-            .expect("not to be opened");
-        assert!(
-            matches!(writing, StoreError::Unsupported { .. }),
-            "{writing:?}"
-        );
-        assert!(
-            matches!(reading, StoreError::Unsupported { .. }),
-            "{reading:?}"
-        );
-        assert_eq!(writing.to_string(), reading.to_string());
-        assert!(
-            writing.to_string().contains(&*self.path.to_string_lossy()),
-            "{writing}"
-        );
-        writing.to_string()
     }
 }
 
@@ -165,7 +141,7 @@ async fn a_reader_follows_and_never_writes() {
     let scratch = Scratch::with_device().await;
     let reader = SqliteStore::open_read_only(&scratch.path).await.unwrap();
     let record = load(&reader, "0001").await;
-    let change = leafgate_registry::Change::delete(&record, &act(5)).unwrap();
+    let change = Change::delete(&record, &act(5)).unwrap();
     let refused = reader.commit(&[change]).await.unwrap_err();
     assert!(
         matches!(refused, CommitError::Store(StoreError::Unsupported { .. })),
@@ -198,94 +174,13 @@ async fn a_reader_opens_what_a_dead_writer_left() {
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused() {
-    let scratch = Scratch::with_device().await;
-    scratch
-        .execute("INSERT INTO schema_migrations VALUES (2, 'later', 'abc')")
-        .await;
-    let refusal = scratch.refusal().await;
-    assert!(
-        refusal.ends_with("has schema 2, this program knows only up to 1: use a newer leafgate"),
-        "{refusal}"
-    );
-}
-
-#[tokio::test]
-async fn an_edited_migration_is_refused() {
-    let scratch = Scratch::with_device().await;
-    scratch
-        .execute("UPDATE schema_migrations SET checksum = 'abc' WHERE version = 1")
-        .await;
-    let refusal = scratch.refusal().await;
-    assert!(
-        refusal.starts_with("step 1 (registry) of the schema"),
-        "{refusal}"
-    );
-}
-
-#[tokio::test]
-async fn an_edited_table_is_refused_and_an_additional_index_is_not() {
-    let scratch = Scratch::with_device().await;
-    scratch
-        .execute("CREATE INDEX of_mine ON devices (site)")
-        .await;
-    SqliteStore::open(&scratch.path).await.unwrap();
-    scratch
-        .execute("ALTER TABLE devices ADD COLUMN mine TEXT")
-        .await;
-    let refusal = scratch.refusal().await;
-    assert!(refusal.starts_with("the table devices of"), "{refusal}");
-}
-
-#[tokio::test]
-async fn a_missing_index_and_a_trigger_are_refused() {
-    let scratch = Scratch::with_device().await;
-    scratch
-        .execute("CREATE TRIGGER forget AFTER INSERT ON events BEGIN DELETE FROM events; END")
-        .await;
-    let refusal = scratch.refusal().await;
-    assert!(refusal.starts_with("the trigger forget of"), "{refusal}");
-    scratch
-        .execute("DROP TRIGGER forget; DROP INDEX devices_by_state")
-        .await;
-    let refusal = scratch.refusal().await;
-    assert!(
-        refusal.starts_with("the index devices_by_state of"),
-        "{refusal}"
-    );
-}
-
-#[tokio::test]
-async fn another_database_is_left_alone() {
-    let scratch = Scratch::new();
-    scratch
-        .execute("PRAGMA journal_mode = WAL; CREATE TABLE recipes (name TEXT)")
-        .await;
-    let refusal = scratch.refusal().await;
-    assert!(
-        refusal.ends_with("is not a leafgate registry but another SQLite database"),
-        "{refusal}"
-    );
-}
-
-#[tokio::test]
-async fn another_file_is_left_alone() {
-    let scratch = Scratch::new();
-    let text = "not a database\n".repeat(1_000);
-    fs::write(&scratch.path, &text).unwrap();
-    let refusal = scratch.refusal().await;
-    assert!(refusal.ends_with("is not an SQLite database"), "{refusal}");
-    assert_eq!(fs::read_to_string(&scratch.path).unwrap(), text);
-}
-
-#[tokio::test]
 async fn a_file_that_is_gone_is_unavailable_and_stays_gone() {
     let scratch = Scratch::with_device().await;
     let store = SqliteStore::open(&scratch.path).await.unwrap();
     let record = load(&store, "0001").await;
     fs::remove_file(&scratch.path).unwrap();
 
-    let change = leafgate_registry::Change::delete(&record, &act(5)).unwrap();
+    let change = Change::delete(&record, &act(5)).unwrap();
     let commit = store.commit(&[change]).await.unwrap_err();
     assert!(
         matches!(commit, CommitError::Store(StoreError::Unavailable { .. })),
@@ -319,7 +214,7 @@ async fn a_file_that_was_replaced_is_unavailable() {
         error.to_string().contains("was replaced while it was open"),
         "{error}"
     );
-    let change = leafgate_registry::Change::delete(&record, &act(5)).unwrap();
+    let change = Change::delete(&record, &act(5)).unwrap();
     let commit = store.commit(&[change]).await.unwrap_err();
     assert!(
         matches!(commit, CommitError::Store(StoreError::Unavailable { .. })),
@@ -332,7 +227,7 @@ async fn a_lock_that_another_process_keeps_ends_in_unavailable_and_hurts_nothing
     let scratch = Scratch::with_device().await;
     let store = SqliteStore::open(&scratch.path).await.unwrap();
     let record = load(&store, "0001").await;
-    let change = leafgate_registry::Change::delete(&record, &act(5)).unwrap();
+    let change = Change::delete(&record, &act(5)).unwrap();
 
     let mut other = scratch.connect().await;
     sqlx::raw_sql("BEGIN IMMEDIATE")
@@ -371,7 +266,8 @@ async fn a_new_epoch_after_a_restore_is_told_to_all_and_recorded() {
         SqliteStore::open_read_only(&scratch.path).await.unwrap(),
     );
     let known = follower.position().await.unwrap();
-    let started = store.new_epoch(&act(9)).await.unwrap();
+    let start = Change::start_epoch(Epoch::generate(), &act(9));
+    let started = store.commit(&[start]).await.unwrap();
     assert_ne!(started.epoch, known.epoch);
     assert_eq!(follower.position().await.unwrap(), started);
     assert!(!knows(&follower, &known).await.unwrap());
@@ -380,6 +276,27 @@ async fn a_new_epoch_after_a_restore_is_told_to_all_and_recorded() {
         (event.kind.as_str(), &event.detail["epoch"]),
         ("epoch-started", &started.epoch.to_string().into())
     );
+}
+
+#[tokio::test]
+async fn a_spoiled_row_is_named() {
+    let scratch = Scratch::with_device().await;
+    let store = SqliteStore::open(&scratch.path).await.unwrap();
+    scratch
+        .execute("UPDATE devices SET state = 'Active'; UPDATE events SET detail = '{'")
+        .await;
+    let device = store.find(&Query::default()).await.unwrap_err();
+    let event = store.events_after(0, 1).await.unwrap_err();
+    for (error, expected) in [
+        (
+            device,
+            r#"state of "0001" in devices: "Active" is not a device state"#,
+        ),
+        (event, "detail of 1 in events: EOF"),
+    ] {
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -2,136 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panic")]
 
-use std::collections::BTreeMap;
+mod case;
+
 use std::time::Duration;
 
-use leafgate_admission::{Admission, Facts, Reason, admit};
-use leafgate_identity::{
-    Binding, DeviceId, DeviceIdentity, Fingerprint, SerialNumber, SpkiHash, TrustDomainName,
-    UnixMs, Validity,
-};
-use leafgate_policy::{ConnectionFacts, ConnectionType, Constants, PolicySet, PolicySource};
-use leafgate_registry::{
-    Certificate, CertificateStatus, Device, DeviceRecord, DeviceState, Holder, RevocationReason,
-};
+use leafgate_admission::Reason;
+use leafgate_identity::{Binding, DeviceId, Fingerprint, SpkiHash, TrustDomainName, UnixMs};
+use leafgate_policy::ConnectionType;
+use leafgate_registry::{CertificateStatus, DeviceState, RevocationReason};
 use proptest::prelude::{Just, Strategy, prop_oneof, proptest};
 
-const NOW: UnixMs = UnixMs::from_secs(1_795_226_584);
-const HOUR: Duration = Duration::from_secs(3600);
-
-const POLICY: &str = r#"
-[[policy]]
-name = "pumps"
-account = "DEVICES"
-match = { device_type = "pump" }
-publish.allow = ["device.{id}.floor.{attr.floor}"]
-session = { lifetime = "12h", jitter = "20%", sources = ["10.0.0.0/8"] }
-
-[policy.quarantine]
-publish.allow = ["device.{id}.status"]
-
-[[policy]]
-name = "valves"
-account = "DEVICES"
-match = { device_type = "valve" }
-publish.allow = ["device.{id}.status"]
-session = { lifetime = "12h", jitter = "20%" }
-"#;
-
-struct Case {
-    identity: DeviceIdentity,
-    binding: Binding,
-    record: Option<DeviceRecord>,
-    site: &'static str,
-    connection: ConnectionFacts,
-    now: UnixMs,
-}
-
-impl Case {
-    fn good() -> Self {
-        let id = DeviceId::parse("0001").unwrap();
-        let domain = TrustDomainName::parse("default").unwrap();
-        let validity = Validity {
-            not_before: NOW.saturating_sub(HOUR),
-            not_after: NOW.saturating_add(HOUR),
-        };
-        let identity = DeviceIdentity {
-            domain: domain.clone(),
-            id: id.clone(),
-            serial: SerialNumber::from_be_bytes(&[1]).unwrap(),
-            fingerprint: Fingerprint::from_bytes([1; 32]),
-            issuer: SpkiHash::from_bytes([2; 32]),
-            validity,
-        };
-        let certificate = Certificate {
-            serial: identity.serial,
-            issuer: identity.issuer,
-            holder: Holder::Device {
-                id: id.clone(),
-                generation: 2,
-            },
-            profile: "device".to_owned(),
-            fingerprint: Some(identity.fingerprint),
-            public_key: SpkiHash::from_bytes([3; 32]),
-            status: CertificateStatus::Issued,
-            not_before: validity.not_before,
-            not_after: validity.not_after,
-            prepared_at: NOW,
-        };
-        let device = Device {
-            id,
-            trust_domain: domain,
-            generation: 2,
-            version: 7,
-            state: DeviceState::Active,
-            device_type: "pump".to_owned(),
-            site: None,
-            attributes: BTreeMap::from([("floor".to_owned(), "2".to_owned())]),
-            registered_at_ms: NOW,
-            updated_at_ms: NOW,
-        };
-        Self {
-            identity,
-            binding: Binding::Issued,
-            record: Some(DeviceRecord {
-                device,
-                certificates: vec![certificate],
-            }),
-            site: "cph1",
-            connection: ConnectionFacts {
-                connection_type: ConnectionType::Standard,
-                source: Some("10.1.2.3".parse().unwrap()),
-            },
-            now: NOW,
-        }
-    }
-
-    fn device(&mut self) -> &mut Device {
-        &mut self.record.as_mut().unwrap().device
-    }
-
-    fn certificate(&mut self) -> &mut Certificate {
-        &mut self.record.as_mut().unwrap().certificates[0]
-    }
-
-    fn decide(&self) -> Result<Admission, Reason> {
-        let source = PolicySource {
-            name: "pumps.toml".to_owned(),
-            text: POLICY.to_owned(),
-        };
-        let policies = PolicySet::load(&[source], &Constants::default()).unwrap();
-        admit(&Facts {
-            identity: &self.identity,
-            binding: self.binding,
-            record: self.record.as_ref(),
-            policies: &policies,
-            site: self.site,
-            connection: &self.connection,
-            now: self.now,
-        })
-        .map_err(|denial| denial.reason)
-    }
-}
+use case::{Case, HOUR, NOW};
 
 fn revoked() -> CertificateStatus {
     CertificateStatus::Revoked {
@@ -334,6 +215,24 @@ fn by_chain_a_revoked_serial_of_the_same_issuer_is_refused() {
 }
 
 #[test]
+fn by_chain_a_later_generation_accepts_no_certificate_from_before_it() {
+    let mut case = Case::good();
+    case.binding = Binding::Chain;
+    case.record.as_mut().unwrap().certificates.clear();
+    case.device().registered_at_ms = NOW.saturating_sub(Duration::from_secs(60));
+    let two_hours = HOUR + HOUR;
+    case.identity.validity.not_before = NOW.saturating_sub(two_hours);
+    assert_eq!(case.decide().map(drop), Err(Reason::CertificateUnknown));
+
+    case.device().generation = 1;
+    assert!(case.decide().is_ok(), "first registered with what it had");
+
+    case.device().generation = 2;
+    case.identity.validity.not_before = NOW.saturating_sub(HOUR);
+    assert!(case.decide().is_ok(), "issued since and dated back");
+}
+
+#[test]
 fn within_the_overlap_a_superseded_certificate_admits_until_its_end() {
     let mut case = Case::good();
     let at = NOW.saturating_add(Duration::from_secs(60));
@@ -374,16 +273,18 @@ fn any_status() -> impl Strategy<Value = CertificateStatus> {
 
 proptest! {
     /// Whatever else is combined, nobody gets in but an active or quarantined device with a
-    /// certificate of its own generation that is issued, or superseded within its overlap, and
-    /// valid.
+    /// recorded certificate of its own generation that is issued, or superseded within its overlap,
+    /// and valid.
     #[test]
     fn only_the_entitled_get_in(
         state in any_state(),
         status in any_status(),
         generation in 1_u32..4,
         offset_ms in -8_000_000_i64..8_000_000,
+        by_chain: bool,
     ) {
         let mut case = Case::good();
+        case.binding = if by_chain { Binding::Chain } else { Binding::Issued };
         case.device().state = state;
         case.device().generation = generation;
         case.certificate().status = status;
