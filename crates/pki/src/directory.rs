@@ -14,7 +14,7 @@ use crate::profile::Intermediate;
 use crate::root::{CreateRootError, RootAuthority, WriteRootError, check_passphrase};
 
 /// How long the revocation list of a root is current. Its key comes out of the safe once a year.
-pub const ROOT_CRL_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+const ROOT_CRL_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 const ROOT_CERTIFICATE: &str = "root.crt";
 const ROOT_CRL: &str = "root.crl";

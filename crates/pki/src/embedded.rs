@@ -5,8 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use leafgate_identity::{SpkiHash, UnixMs};
 
-use crate::authority::Authority;
-use crate::authority::JoinAuthorityError;
+use crate::authority::{Authority, JoinAuthorityError};
 use crate::files::{ReadCaFileError, read_certificate, read_key};
 use crate::issuer::{
     IssueError, Issued, Issuer, PrepareError, Prepared, RevokedEntry, SignCrlError,

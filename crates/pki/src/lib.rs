@@ -21,7 +21,7 @@ mod serial;
 
 pub use authority::JoinAuthorityError;
 pub use csr::{MAX_CSR_BYTES, ParseCsrError};
-pub use directory::{CaDirectory, InitCaError, OpenCaError, ROOT_CRL_LIFETIME, RootKey, init};
+pub use directory::{CaDirectory, InitCaError, OpenCaError, RootKey, init};
 pub use embedded::{EmbeddedCa, LoadCaError};
 pub use encoding::crl_pem;
 pub use files::{ReadCaFileError, WriteCaFileError};
@@ -33,7 +33,7 @@ pub use name::ParseDnsNameError;
 pub use profile::{BuildProfileError, Intermediate, Profile, ProfileKind};
 pub use public_key::{KeyAlgorithm, ParsePublicKeyError, PublicKeyInfo};
 pub use root::{
-    CreateRootError, INTERMEDIATE_LIFETIME, NewIntermediate, ROOT_LIFETIME, ReadRootError,
-    RootAuthority, WriteRootError,
+    CreateRootError, INTERMEDIATE_LIFETIME, NewIntermediate, ReadRootError, RootAuthority,
+    WriteRootError,
 };
 pub use serial::{DrawSerialError, RandomSerials, SerialSource};

@@ -44,7 +44,7 @@ impl ProfileKind {
 
     /// How long such a certificate lives unless [`Profile::with_lifetime`] says otherwise: 168 h
     /// for devices, 720 h for services.
-    pub fn default_lifetime(self) -> Duration {
+    fn default_lifetime(self) -> Duration {
         match self {
             Self::Device => 168 * HOUR,
             Self::NatsServer | Self::NatsClient => 720 * HOUR,
@@ -153,6 +153,8 @@ impl Profile {
         if common_name.len() > MAX_CN_LEN {
             return Err(BuildProfileError::CommonNameTooLong { name: common_name });
         }
+        // An address can look like a device as well: `10.0.0.{id}` is a pattern.
+        refuse_name_of_device(&common_name, device_patterns)?;
         let mut profile = Self::new(ProfileKind::NatsServer, common_name, names);
         profile.ip_addresses = addresses;
         Ok(profile)
@@ -173,9 +175,7 @@ impl Profile {
                 name: Excerpt::of(name),
             });
         }
-        if device_patterns.iter().any(|pattern| pattern.covers(name)) {
-            return Err(BuildProfileError::NameOfDevice { name: name.into() });
-        }
+        refuse_name_of_device(name, device_patterns)?;
         Ok(Self::new(ProfileKind::NatsClient, name.into(), Vec::new()))
     }
 
@@ -225,6 +225,13 @@ impl Profile {
     pub fn lifetime(&self) -> Duration {
         self.lifetime
     }
+}
+
+fn refuse_name_of_device(name: &str, patterns: &[CnPattern]) -> Result<(), BuildProfileError> {
+    if patterns.iter().any(|pattern| pattern.covers(name)) {
+        return Err(BuildProfileError::NameOfDevice { name: name.into() });
+    }
+    Ok(())
 }
 
 fn is_service_name(name: &str) -> bool {

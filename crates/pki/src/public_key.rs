@@ -73,11 +73,6 @@ impl PublicKeyInfo {
         self.hash
     }
 
-    /// The DER SubjectPublicKeyInfo.
-    pub fn spki_der(&self) -> Vec<u8> {
-        self.key.subject_public_key_info()
-    }
-
     /// The kind of key.
     pub fn algorithm(&self) -> KeyAlgorithm {
         self.algorithm

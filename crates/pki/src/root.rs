@@ -18,11 +18,12 @@ use crate::files::{
     ReadCaFileError, SECRET_MODE, WriteCaFileError, read_certificate, read_secret, write_new,
 };
 use crate::issuer::{PrepareError, RevokedEntry, SignCrlError};
+use crate::key_pair::GenerateKeyError;
 use crate::serial::{DrawSerialError, RandomSerials, SerialSource};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How long a root lives.
-pub const ROOT_LIFETIME: Duration = Duration::from_secs(20 * 365 * DAY.as_secs());
+const ROOT_LIFETIME: Duration = Duration::from_secs(20 * 365 * DAY.as_secs());
 /// How long an intermediate lives.
 pub const INTERMEDIATE_LIFETIME: Duration = Duration::from_secs(10 * 365 * DAY.as_secs());
 
@@ -90,11 +91,6 @@ impl RootAuthority {
         })
     }
 
-    /// SHA-256 of the root's SubjectPublicKeyInfo.
-    pub fn spki(&self) -> SpkiHash {
-        self.authority.spki()
-    }
-
     /// The root certificate in PEM.
     pub fn certificate_pem(&self) -> &str {
         self.authority.certificate_pem()
@@ -110,7 +106,7 @@ impl RootAuthority {
         subject: &str,
         now: UnixMs,
     ) -> Result<NewIntermediate, PrepareError> {
-        let key = generate().ok_or(DrawSerialError)?;
+        let key = generate().ok_or_else(|| PrepareError::Refused(GenerateKeyError.into()))?;
         let certificate = self.authority.issue_intermediate(
             &distinct_name(subject, &key),
             &key,

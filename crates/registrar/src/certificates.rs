@@ -1,3 +1,5 @@
+use std::slice;
+
 use leafgate_identity::{DeviceId, SerialNumber, SpkiHash};
 use leafgate_pki::{
     BuildProfileError, Intermediate, Issued, KeyPairPem, Prepared, Profile, PublicKeyInfo,
@@ -9,7 +11,7 @@ use leafgate_registry::{
 use secrecy::SecretString;
 
 use crate::error::RegistrarError;
-use crate::registrar::{MAX_TRIES, Registrar, device_after};
+use crate::registrar::{Registrar, device_after};
 
 /// The key that a certificate is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +76,8 @@ impl Registrar {
         key: &PublicKeyInfo,
         act: &Act,
     ) -> Result<(DeviceRecord, Prepared), RegistrarError> {
-        for _ in 0..MAX_TRIES {
+        let mut tries = self.tries();
+        loop {
             let existing = self.store.load(&new.id).await?;
             let register = Change::register(existing.as_ref(), new.clone(), act)?;
             let (prepare, prepared) = self.prepare(device_after(&register), key, act)?;
@@ -82,8 +85,8 @@ impl Registrar {
             if self.commit(&[register, prepare]).await? {
                 return Ok((record, prepared));
             }
+            tries.again(&new.id).await?;
         }
-        Err(RegistrarError::busy(&new.id))
     }
 
     /// Makes a key and issues a certificate for it. See [`issue`](Self::issue).
@@ -116,9 +119,9 @@ impl Registrar {
     ///
     /// # Errors
     /// There is no such device, its state allows no certificate, its trust domain is served by
-    /// another issuer, the request is refused, or the store or the issuer fails.
+    /// another issuer, the request or its key is refused, or the store or the issuer fails.
     /// [`RegistrarError::NotSigned`] and [`RegistrarError::SignedNotRecorded`] say how far it
-    /// came; in neither case is there anything to clean up.
+    /// came; in neither case is there anything to clean up, but a new one to ask for.
     pub async fn issue(
         &self,
         id: &DeviceId,
@@ -145,6 +148,7 @@ impl Registrar {
         act: &Act,
     ) -> Result<(Change, Prepared), RegistrarError> {
         let profile = self.device_profile(&record.device)?;
+        refuse_compromised(key, &record.certificates)?;
         let prepared = self
             .issuer(Intermediate::Devices)
             .prepare(profile, key.clone(), act.at)?;
@@ -205,10 +209,11 @@ impl Registrar {
     ) -> Result<DeviceRecord, RegistrarError> {
         let id = id_of(issued);
         let overlap_ends = act.at.saturating_add(self.overlap);
-        for _ in 0..MAX_TRIES {
+        let mut tries = self.tries();
+        loop {
             let change =
                 Change::record_renewed(&record, &id, issued.fingerprint, overlap_ends, act)?;
-            let unconfirmed = match self.commit(std::slice::from_ref(&change)).await {
+            let unconfirmed = match self.commit(slice::from_ref(&change)).await {
                 Ok(true) => return Ok(device_after(&change).clone()),
                 Ok(false) => None,
                 Err(source @ RegistrarError::Unconfirmed(_)) => Some(source),
@@ -225,8 +230,8 @@ impl Registrar {
             {
                 return Ok(record);
             }
+            tries.again(&record.device.id).await?;
         }
-        Err(RegistrarError::busy(&record.device.id))
     }
 
     /// Revokes one certificate, of a device or a service. `issuer` is needed only where two
@@ -241,7 +246,8 @@ impl Registrar {
         reason: RevocationReason,
         act: &Act,
     ) -> Result<Certificate, RegistrarError> {
-        for _ in 0..MAX_TRIES {
+        let mut tries = self.tries();
+        loop {
             let certificate = self.find_certificate(serial, issuer).await?;
             let id = certificate.id();
             let change = match &certificate.holder {
@@ -253,17 +259,15 @@ impl Registrar {
                     Change::revoke_service_certificate(&certificate, reason, act)?
                 }
             };
-            if self.commit(std::slice::from_ref(&change)).await? {
+            if self.commit(slice::from_ref(&change)).await? {
                 let after = change
                     .device_after()
                     .and_then(|record| record.certificate(&id))
                     .or_else(|| change.service_certificate_after());
                 return Ok(after.cloned().unwrap_or(certificate));
             }
+            tries.again(format!("certificate {serial}")).await?;
         }
-        Err(RegistrarError::Busy {
-            what: format!("certificate {serial}"),
-        })
     }
 
     async fn find_certificate(
@@ -301,6 +305,25 @@ impl CertificateKey<'_> {
             }
             Self::Csr(pem) => Ok((PublicKeyInfo::from_csr_pem(pem)?, None)),
         }
+    }
+}
+
+/// Refuses a key that a certificate of the same holder, of whatever generation, was revoked for:
+/// whoever has it besides would be let in again.
+pub(crate) fn refuse_compromised(
+    key: &PublicKeyInfo,
+    certificates: &[Certificate],
+) -> Result<(), RegistrarError> {
+    let compromised = certificates.iter().find(|certificate| {
+        let reason = match certificate.status {
+            CertificateStatus::Revoked { reason, .. } => Some(reason),
+            _ => None,
+        };
+        certificate.public_key == key.spki_hash() && reason == Some(RevocationReason::KeyCompromise)
+    });
+    match compromised {
+        Some(Certificate { serial, .. }) => Err(RegistrarError::KeyCompromised { serial: *serial }),
+        None => Ok(()),
     }
 }
 

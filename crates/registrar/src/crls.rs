@@ -1,15 +1,18 @@
 use std::slice;
+use std::time::Duration;
 
 use leafgate_identity::{SpkiHash, UnixMs};
 use leafgate_pki::{CrlReason, Intermediate, RevokedEntry};
 use leafgate_registry::{
     Act, Certificate, CertificateQuery, CertificateStatus, CertificateStatusKind, Change, Crl,
-    NewCrl, RevocationReason,
+    NewCrl, RevocationReason, Write,
 };
 
 use crate::error::RegistrarError;
-use crate::registrar::{MAX_TRIES, Registrar};
+use crate::registrar::Registrar;
 
+/// For how long a list is current.
+const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 const PAGE: usize = 1000;
 
 /// A revocation list that was signed.
@@ -78,24 +81,18 @@ impl Registrar {
         let next = NewCrl {
             issuer,
             this_update: act.at,
-            next_update: act.at.saturating_add(self.crl_lifetime),
+            next_update: act.at.saturating_add(LIFETIME),
         };
-        for _ in 0..MAX_TRIES {
+        let mut tries = self.tries();
+        loop {
             let previous = self.store.crl(&issuer).await?;
             let change = Change::record_crl(previous.as_ref(), next, act)?;
             if self.commit(slice::from_ref(&change)).await? {
-                let crl = Crl {
-                    issuer,
-                    number: previous.map_or(0, |previous| previous.number) + 1,
-                    this_update: next.this_update,
-                    next_update: next.next_update,
-                };
-                return Ok((previous, crl));
+                return Ok((previous, crl_after(&change)));
             }
+            let what = format!("the revocation list of issuer {issuer}");
+            tries.again(what).await?;
         }
-        Err(RegistrarError::Busy {
-            what: format!("the revocation list of {issuer}"),
-        })
     }
 
     /// The revoked certificates that have not expired, and those that were valid still when the
@@ -131,6 +128,14 @@ impl Registrar {
                 return Ok(all);
             }
         }
+    }
+}
+
+/// The list as it is after a change of a list's number.
+fn crl_after(change: &Change) -> Crl {
+    match change.write() {
+        Write::Crl(write) => write.crl,
+        _ => unreachable!("a change built for a list's number changes that number"),
     }
 }
 

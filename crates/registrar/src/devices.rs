@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
+use std::slice;
 
 use leafgate_identity::DeviceId;
 use leafgate_pki::Profile;
 use leafgate_registry::{
-    Act, Action, Change, DeviceEdit, DeviceRecord, NewDevice, RevocationReason,
+    Act, Action, Change, Device, DeviceEdit, DeviceRecord, NewDevice, RevocationReason,
 };
 
 use crate::error::RegistrarError;
-use crate::registrar::{MAX_TRIES, Registrar, device_after};
+use crate::registrar::{Registrar, device_after};
 
 impl Registrar {
     /// Registers a device, without a certificate. The id of a deleted device starts its next
@@ -22,14 +23,15 @@ impl Registrar {
         act: &Act,
     ) -> Result<DeviceRecord, RegistrarError> {
         self.check_name(&new)?;
-        for _ in 0..MAX_TRIES {
+        let mut tries = self.tries();
+        loop {
             let existing = self.store.load(&new.id).await?;
             let change = Change::register(existing.as_ref(), new.clone(), act)?;
-            if self.commit(std::slice::from_ref(&change)).await? {
+            if self.commit(slice::from_ref(&change)).await? {
                 return Ok(device_after(&change).clone());
             }
+            tries.again(&new.id).await?;
         }
-        Err(RegistrarError::busy(&new.id))
     }
 
     /// Refuses an id that no certificate of its trust domain could carry.
@@ -98,7 +100,7 @@ impl Registrar {
         self.transition(id, Action::Delete, act).await
     }
 
-    /// Changes a device's type, site or attributes.
+    /// Changes a device's type, site or attributes, whatever they were.
     ///
     /// # Errors
     /// There is no such device, it is revoked or deleted, a value is malformed, or nothing would
@@ -109,8 +111,26 @@ impl Registrar {
         edit: DeviceEdit,
         act: &Act,
     ) -> Result<DeviceRecord, RegistrarError> {
-        self.change(id, |record| Ok(Change::edit(record, edit.clone(), act)?))
-            .await
+        self.edit_with(id, |_| Ok(edit.clone()), act).await
+    }
+
+    /// Changes a device's type, site or attributes to what `edit` makes of the present ones. It is
+    /// asked again when somebody else changed the device meanwhile, so that of two edits side by
+    /// side neither is lost.
+    ///
+    /// # Errors
+    /// What `edit` refuses, and as [`edit`](Self::edit).
+    pub async fn edit_with<E: From<RegistrarError>>(
+        &self,
+        id: &DeviceId,
+        edit: impl Fn(&Device) -> Result<DeviceEdit, E> + Send,
+        act: &Act,
+    ) -> Result<DeviceRecord, E> {
+        self.change(id, move |record| {
+            let edit = edit(&record.device)?;
+            Ok(Change::edit(record, edit, act).map_err(RegistrarError::from)?)
+        })
+        .await
     }
 
     /// Gives a device these attributes in place of all that it has.
@@ -140,13 +160,13 @@ impl Registrar {
             .await
     }
 
-    async fn change(
+    async fn change<E: From<RegistrarError>>(
         &self,
         id: &DeviceId,
-        build: impl Fn(&DeviceRecord) -> Result<Change, RegistrarError> + Send,
-    ) -> Result<DeviceRecord, RegistrarError> {
+        build: impl Fn(&DeviceRecord) -> Result<Change, E> + Send,
+    ) -> Result<DeviceRecord, E> {
         let (record, ()) = self
-            .change_device(id, move |record| Ok((build(record)?, ())))
+            .change_device(id, move |record| Ok::<_, E>((build(record)?, ())))
             .await?;
         Ok(record)
     }

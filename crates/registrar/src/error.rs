@@ -1,5 +1,3 @@
-use std::fmt;
-
 use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, TrustDomainName};
 use leafgate_pki::{
     BuildProfileError, GenerateKeyError, IssueError, ParseCsrError, PrepareError, SignCrlError,
@@ -58,6 +56,12 @@ pub enum RegistrarError {
     /// The certificate request is refused.
     #[error("the certificate request is refused")]
     Csr(#[from] ParseCsrError),
+    /// The key of the certificate request is known to be in other hands.
+    #[error("this key is compromised: certificate {serial} was revoked for that; make a new key")]
+    KeyCompromised {
+        /// The certificate of the same holder that had the key.
+        serial: SerialNumber,
+    },
     /// The id is that of another device, in other letters.
     #[error("the id {id} is taken by {existing}; ids are unique ignoring case")]
     IdTaken {
@@ -87,8 +91,8 @@ pub enum RegistrarError {
         /// The key of the issuer here.
         issuer: SpkiHash,
     },
-    /// Others kept changing the same record.
-    #[error("{what} keeps being changed by others: nothing was done; try again")]
+    /// Others kept changing the same record, and this was not done.
+    #[error("others keep changing {what}; try again")]
     Busy {
         /// The record.
         what: String,
@@ -110,9 +114,10 @@ pub enum RegistrarError {
         #[source]
         source: IssueError,
     },
-    /// The certificate was signed, but the registry does not know it as issued.
+    /// The certificate was signed, but recording it as issued failed or came to an unknown end.
+    /// If it was recorded after all, older ones count only until their overlap ends.
     #[error(
-        "certificate {serial} was signed but not recorded as issued; it is not handed out, and a new one can be asked for"
+        "certificate {serial} was signed but could not be recorded as issued; it is not handed out: ask for a new one before older ones end"
     )]
     SignedNotRecorded {
         /// Its serial number.
@@ -151,7 +156,8 @@ impl RegistrarError {
             Self::CertificateAmbiguous { .. }
             | Self::TrustDomainUnknown { .. }
             | Self::Name(_)
-            | Self::Csr(_) => ErrorKind::Input,
+            | Self::Csr(_)
+            | Self::KeyCompromised { .. } => ErrorKind::Input,
             Self::IdTaken { .. }
             | Self::NotIssuable { .. }
             | Self::IssuerForeign { .. }
@@ -174,12 +180,6 @@ impl RegistrarError {
                     ErrorKind::Failed
                 }
             },
-        }
-    }
-
-    pub(crate) fn busy(what: impl fmt::Display) -> Self {
-        Self::Busy {
-            what: what.to_string(),
         }
     }
 

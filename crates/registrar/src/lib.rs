@@ -14,6 +14,7 @@ mod devices;
 mod error;
 mod registrar;
 mod services;
+mod tries;
 
 pub use audit::{AuditReport, VerifyAuditError, verify_audit};
 pub use certificates::{CertificateKey, DeviceCredentials};

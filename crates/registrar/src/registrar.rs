@@ -8,10 +8,7 @@ use leafgate_pki::{Intermediate, Issuer};
 use leafgate_registry::{Change, CommitError, DeviceRecord, DeviceStore};
 
 use crate::error::RegistrarError;
-
-/// How often an act is tried anew when somebody else changed the same record meanwhile.
-pub(crate) const MAX_TRIES: usize = 16;
-const HOUR: Duration = Duration::from_secs(3600);
+use crate::tries::Tries;
 
 /// The two issuers of an installation.
 #[derive(Clone)]
@@ -32,25 +29,30 @@ pub struct Registrar {
     issuers: Issuers,
     pub(crate) domains: Arc<TrustDomains>,
     pub(crate) overlap: Duration,
-    pub(crate) crl_lifetime: Duration,
+    random: fn() -> u32,
 }
 
 impl Registrar {
     /// For how long an older certificate counts beside a newer one, unless
     /// [`with_overlap`](Self::with_overlap) says otherwise.
-    pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * HOUR.as_secs());
-    /// For how long a revocation list is current, unless
-    /// [`with_crl_lifetime`](Self::with_crl_lifetime) says otherwise.
-    pub const DEFAULT_CRL_LIFETIME: Duration = Duration::from_secs(24 * HOUR.as_secs());
+    pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 3600);
 
-    /// Joins a store with issuers. The trust domains say how devices are named.
-    pub fn new(store: Arc<dyn DeviceStore>, issuers: Issuers, domains: Arc<TrustDomains>) -> Self {
+    /// Joins a store with issuers. The trust domains say how devices are named. `random` gives
+    /// uniform numbers, which spread the tries of those who change the same record at a time.
+    ///
+    /// What waits to try again needs a tokio runtime with its timer.
+    pub fn new(
+        store: Arc<dyn DeviceStore>,
+        issuers: Issuers,
+        domains: Arc<TrustDomains>,
+        random: fn() -> u32,
+    ) -> Self {
         Self {
             store,
             issuers,
             domains,
             overlap: Self::DEFAULT_OVERLAP,
-            crl_lifetime: Self::DEFAULT_CRL_LIFETIME,
+            random,
         }
     }
 
@@ -58,13 +60,6 @@ impl Registrar {
     #[must_use]
     pub fn with_overlap(mut self, overlap: Duration) -> Self {
         self.overlap = overlap;
-        self
-    }
-
-    /// Makes revocation lists that are current for this long.
-    #[must_use]
-    pub fn with_crl_lifetime(mut self, lifetime: Duration) -> Self {
-        self.crl_lifetime = lifetime;
         self
     }
 
@@ -94,22 +89,28 @@ impl Registrar {
         found.ok_or_else(|| RegistrarError::DeviceUnknown { id: id.clone() })
     }
 
+    /// The tries of a new act.
+    pub(crate) fn tries(&self) -> Tries {
+        Tries::new(self.random)
+    }
+
     /// Builds a change from the record as it stands and commits it; builds it anew from the newer
     /// record when somebody else came first. What `build` gives beside the change comes back with
     /// the record afterwards.
-    pub(crate) async fn change_device<T: Send>(
+    pub(crate) async fn change_device<T: Send, E: From<RegistrarError>>(
         &self,
         id: &DeviceId,
-        mut build: impl FnMut(&DeviceRecord) -> Result<(Change, T), RegistrarError> + Send,
-    ) -> Result<(DeviceRecord, T), RegistrarError> {
-        for _ in 0..MAX_TRIES {
+        mut build: impl FnMut(&DeviceRecord) -> Result<(Change, T), E> + Send,
+    ) -> Result<(DeviceRecord, T), E> {
+        let mut tries = self.tries();
+        loop {
             let record = self.load(id).await?;
             let (change, with) = build(&record)?;
             if self.commit(slice::from_ref(&change)).await? {
                 return Ok((device_after(&change).clone(), with));
             }
+            tries.again(id).await?;
         }
-        Err(RegistrarError::busy(id))
     }
 
     /// Commits, or says with `false` that the act must be built anew: a record changed meanwhile,

@@ -4,13 +4,15 @@ use std::slice;
 use leafgate_identity::CnPattern;
 use leafgate_pki::{Issued, Prepared, Profile, PublicKeyInfo};
 use leafgate_registry::{
-    Act, Certificate, CertificateId, CertificateQuery, CertificateStatusKind, Change,
+    Act, Certificate, CertificateId, CertificateQuery, CertificateStatusKind, Change, Holder,
 };
 use secrecy::SecretString;
 
-use crate::certificates::{CertificateKey, id_of, intent, is_recorded, not_recorded};
+use crate::certificates::{
+    CertificateKey, id_of, intent, is_recorded, not_recorded, refuse_compromised,
+};
 use crate::error::RegistrarError;
-use crate::registrar::{MAX_TRIES, Registrar};
+use crate::registrar::Registrar;
 
 /// A part of the installation that needs a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +47,9 @@ impl Registrar {
     /// are recorded as superseded.
     ///
     /// # Errors
-    /// A name is malformed or could be a device's, the request is refused, or the store or the
-    /// issuer fails; [`RegistrarError::NotSigned`] and [`RegistrarError::SignedNotRecorded`] say
-    /// how far it came.
+    /// A name is malformed or could be a device's, the request or its key is refused, or the store
+    /// or the issuer fails; [`RegistrarError::NotSigned`] and
+    /// [`RegistrarError::SignedNotRecorded`] say how far it came.
     pub async fn issue_service_certificate(
         &self,
         service: &Service,
@@ -91,15 +93,26 @@ impl Registrar {
         act: &Act,
     ) -> Result<(Certificate, Prepared), RegistrarError> {
         let issuer = self.issuer(profile.kind().intermediate());
-        for _ in 0..MAX_TRIES {
+        let name = profile.common_name();
+        refuse_compromised(key, &self.revoked_of_service(name).await?)?;
+        let mut tries = self.tries();
+        loop {
             let prepared = issuer.prepare(profile.clone(), key.clone(), act.at)?;
-            let name = profile.common_name();
             let change = Change::prepare_service_certificate(name, intent(&prepared), act)?;
             if self.commit(slice::from_ref(&change)).await? {
                 return Ok((service_after(&change).clone(), prepared));
             }
+            tries.again(name).await?;
         }
-        Err(RegistrarError::busy(profile.common_name()))
+    }
+
+    async fn revoked_of_service(&self, name: &str) -> Result<Vec<Certificate>, RegistrarError> {
+        let query = CertificateQuery {
+            holder: Some(Holder::Service { name: name.into() }),
+            status: Some(CertificateStatusKind::Revoked),
+            ..CertificateQuery::default()
+        };
+        self.find_all_certificates(query).await
     }
 
     async fn record_service_issued(
@@ -109,7 +122,8 @@ impl Registrar {
         act: &Act,
     ) -> Result<Certificate, RegistrarError> {
         let id = id_of(issued);
-        for _ in 0..MAX_TRIES {
+        let mut tries = self.tries();
+        loop {
             let change = Change::record_service_issued(&record, issued.fingerprint, act)?;
             let after = service_after(&change).clone();
             let mut changes = vec![change];
@@ -128,10 +142,8 @@ impl Registrar {
             if is_recorded(&record, issued) {
                 return Ok(record);
             }
+            tries.again(format!("certificate {}", id.serial)).await?;
         }
-        Err(RegistrarError::Busy {
-            what: format!("certificate {}", id.serial),
-        })
     }
 
     async fn find_by_id(&self, id: &CertificateId) -> Result<Certificate, RegistrarError> {

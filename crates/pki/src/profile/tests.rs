@@ -178,6 +178,26 @@ fn services_never_bear_a_devices_name() {
 }
 
 #[test]
+fn no_server_is_named_after_an_address_that_could_be_a_device() {
+    let patterns = [
+        CnPattern::parse("10.0.0.{id}").unwrap(),
+        CnPattern::parse("2001:db8::{id}").unwrap(),
+    ];
+    for address in ["10.0.0.7", "2001:db8::7"] {
+        let address = address.parse().unwrap();
+        assert!(
+            matches!(
+                Profile::nats_server(&[""; 0], &[address], &patterns),
+                Err(BuildProfileError::NameOfDevice { .. })
+            ),
+            "{address}"
+        );
+        let named = Profile::nats_server(&["leaf-1"], &[address], &patterns).unwrap();
+        assert_eq!(named.common_name(), "leaf-1");
+    }
+}
+
+#[test]
 fn with_a_bare_pattern_no_service_can_be_named_like_a_token() {
     let bare = [CnPattern::parse("{id}").unwrap()];
     assert!(Profile::nats_client("callout-0", &bare).is_err());

@@ -50,7 +50,6 @@ fn the_key_hash_is_that_of_the_public_key_in_the_request() {
         ]);
         let digest = openssl(&["dgst", "-sha256", "-r", public.to_str().unwrap()]);
         assert!(digest.starts_with(&info.spki_hash().to_string()), "{name}");
-        assert_eq!(info.spki_der(), std::fs::read(public).unwrap(), "{name}");
     }
 }
 

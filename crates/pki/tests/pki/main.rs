@@ -5,6 +5,7 @@
 mod csr;
 mod directory;
 mod issuer;
+mod load;
 mod openssl;
 mod revocation;
 mod support;

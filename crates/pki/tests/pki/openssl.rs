@@ -3,16 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::{ACCEPTED_KEYS, NOW, TestCa, device, openssl, openssl_csr, try_openssl};
-use leafgate_identity::{CnPattern, UnixMs};
-use leafgate_pki::{EmbeddedCa, Intermediate, Issued, Issuer, KeyPairPem, Profile, PublicKeyInfo};
+use crate::support::{
+    ACCEPTED_KEYS, NOW, TestCa, device, issue, openssl, openssl_csr, text, try_openssl, verify,
+    verify_at,
+};
+use leafgate_identity::CnPattern;
+use leafgate_pki::{Intermediate, Issuer, KeyPairPem, Profile, PublicKeyInfo};
 use secrecy::ExposeSecret;
-
-pub(crate) async fn issue(ca: &EmbeddedCa, profile: Profile, key: PublicKeyInfo) -> Issued {
-    ca.issue(ca.prepare(profile, key, NOW).unwrap())
-        .await
-        .unwrap()
-}
 
 fn profiles() -> [(Profile, &'static [&'static str]); 3] {
     let patterns = [CnPattern::default()];
@@ -30,40 +27,6 @@ fn profiles() -> [(Profile, &'static [&'static str]); 3] {
     ]
 }
 
-/// The arguments of a strict verification at `at` with everything that `ca` trusts.
-fn verify_args(at: UnixMs) -> Vec<String> {
-    [
-        "verify",
-        "-x509_strict",
-        "-attime",
-        &at.as_secs().to_string(),
-    ]
-    .map(String::from)
-    .to_vec()
-}
-
-pub(crate) fn verify(ca: &TestCa, leaf: &Path, intermediate: Intermediate, more: &[&str]) -> bool {
-    verify_at(NOW, ca, leaf, intermediate, more)
-}
-
-pub(crate) fn verify_at(
-    at: UnixMs,
-    ca: &TestCa,
-    leaf: &Path,
-    intermediate: Intermediate,
-    more: &[&str],
-) -> bool {
-    let (root, below) = (ca.ca.root_certificate(), ca.ca.certificate(intermediate));
-    let mut args = verify_args(at);
-    args.extend(more.iter().map(ToString::to_string));
-    for (option, path) in [("-CAfile", &root), ("-untrusted", &below)] {
-        args.extend([option.into(), path.display().to_string()]);
-    }
-    args.push(leaf.display().to_string());
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    try_openssl(&args).status.success()
-}
-
 fn extension(certificate: &Path, names: &str) -> String {
     openssl(&[
         "x509",
@@ -72,16 +35,6 @@ fn extension(certificate: &Path, names: &str) -> String {
         "-noout",
         "-ext",
         names,
-    ])
-}
-
-pub(crate) fn text(certificate: &Path) -> String {
-    openssl(&[
-        "x509",
-        "-in",
-        certificate.to_str().unwrap(),
-        "-noout",
-        "-text",
     ])
 }
 
@@ -319,19 +272,16 @@ async fn nothing_can_be_issued_below_a_device() {
         "36500",
     ]);
     let chain = test.write("chain.pem", &issued.chain_pem);
-    let mut args = verify_args(NOW);
-    args.retain(|arg| arg != "-x509_strict");
-    args.extend(
-        [
-            "-CAfile",
-            test.ca.root_certificate().to_str().unwrap(),
-            "-untrusted",
-            chain.to_str().unwrap(),
-            below.to_str().unwrap(),
-        ]
-        .map(String::from),
-    );
-    let output = try_openssl(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let output = try_openssl(&[
+        "verify",
+        "-attime",
+        &NOW.as_secs().to_string(),
+        "-CAfile",
+        test.ca.root_certificate().to_str().unwrap(),
+        "-untrusted",
+        chain.to_str().unwrap(),
+        below.to_str().unwrap(),
+    ]);
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("invalid CA certificate"));
 }

@@ -8,8 +8,9 @@ use leafgate_pki::{
     CrlReason, Intermediate, Issuer, KeyPairPem, Profile, RevokedEntry, RootAuthority, crl_pem,
 };
 
-use crate::openssl::{issue, text, verify, verify_at};
-use crate::support::{NOW, PASSPHRASE, TestCa, device, openssl, try_openssl};
+use crate::support::{
+    NOW, PASSPHRASE, TestCa, device, issue, openssl, text, try_openssl, verify, verify_at,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

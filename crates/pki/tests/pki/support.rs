@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use leafgate_identity::{CnPattern, DeviceId, UnixMs};
-use leafgate_pki::{CaDirectory, Profile, RootKey, init};
+use leafgate_pki::{
+    CaDirectory, EmbeddedCa, Intermediate, Issued, Issuer, Profile, PublicKeyInfo, RootKey, init,
+};
 use secrecy::SecretString;
 use tempfile::TempDir;
 
@@ -49,6 +51,48 @@ impl TestCa {
 
 pub(crate) fn device(id: &str) -> Profile {
     Profile::device(&CnPattern::default(), &DeviceId::parse(id).unwrap()).unwrap()
+}
+
+/// A certificate made at [`NOW`].
+pub(crate) async fn issue(ca: &EmbeddedCa, profile: Profile, key: PublicKeyInfo) -> Issued {
+    ca.issue(ca.prepare(profile, key, NOW).unwrap())
+        .await
+        .unwrap()
+}
+
+/// Whether `openssl verify`, at its strictest, accepts a certificate below an intermediate of `ca`
+/// at [`NOW`]; `more` are further options.
+pub(crate) fn verify(ca: &TestCa, leaf: &Path, intermediate: Intermediate, more: &[&str]) -> bool {
+    verify_at(NOW, ca, leaf, intermediate, more)
+}
+
+/// [`verify`] at another time.
+pub(crate) fn verify_at(
+    at: UnixMs,
+    ca: &TestCa,
+    leaf: &Path,
+    intermediate: Intermediate,
+    more: &[&str],
+) -> bool {
+    let (root, below) = (ca.ca.root_certificate(), ca.ca.certificate(intermediate));
+    let at = at.as_secs().to_string();
+    let mut args = vec!["verify", "-x509_strict", "-attime", &at];
+    args.extend(more);
+    args.extend(["-CAfile", root.to_str().unwrap()]);
+    args.extend(["-untrusted", below.to_str().unwrap()]);
+    args.push(leaf.to_str().unwrap());
+    try_openssl(&args).status.success()
+}
+
+/// What `openssl x509` tells of a certificate.
+pub(crate) fn text(certificate: &Path) -> String {
+    openssl(&[
+        "x509",
+        "-in",
+        certificate.to_str().unwrap(),
+        "-noout",
+        "-text",
+    ])
 }
 
 /// Runs `openssl` and returns what it printed; panics with its complaint if it fails.

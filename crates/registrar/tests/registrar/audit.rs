@@ -18,11 +18,7 @@ async fn what_the_registrar_does_holds_together(bench: Bench) {
     let empty = verify_audit(&*bench.store).await.unwrap();
     assert_eq!(empty.head.seq, 0);
     let id = bench.registered("0001").await;
-    bench
-        .registrar
-        .issue_with_new_key(&id, &act())
-        .await
-        .unwrap();
+    bench.issued(&id).await;
     bench.registrar.delete(&id, &act()).await.unwrap();
     bench.registrar.build_crls(&act()).await.unwrap();
     let report = verify_audit(&*bench.store).await.unwrap();

@@ -117,11 +117,7 @@ async fn numbers_grow_whoever_makes_the_list(bench: Bench) {
 /// RFC 5280 section 3.3.
 async fn an_entry_stays_for_one_list_after_its_end(bench: Bench) {
     let id = bench.registered("0001").await;
-    bench
-        .registrar
-        .issue_with_new_key(&id, &act())
-        .await
-        .unwrap();
+    bench.issued(&id).await;
     let reason = RevocationReason::KeyCompromise;
     bench.registrar.revoke(&id, reason, &act()).await.unwrap();
     for (days, listed) in [(0, 1), (6, 1), (8, 1), (9, 0), (10, 0)] {
@@ -133,11 +129,7 @@ async fn an_entry_stays_for_one_list_after_its_end(bench: Bench) {
 
 async fn what_is_revoked_after_the_number_was_taken_is_listed(bench: Bench) {
     let id = bench.registered("0001").await;
-    let made = bench
-        .registrar
-        .issue_with_new_key(&id, &act())
-        .await
-        .unwrap();
+    let made = bench.issued(&id).await;
     let other = bench.restarted();
     bench.store.plan([Fault::followed(|_| async move {
         let reason = RevocationReason::KeyCompromise;

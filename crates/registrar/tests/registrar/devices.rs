@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use leafgate_identity::TrustDomainName;
 use leafgate_registrar::{CertificateKey, ErrorKind, RegistrarError};
 use leafgate_registry::{
-    BuildChangeError, CertificateStatus, Change, DeviceEdit, DeviceState, NewDevice,
+    BuildChangeError, CertificateStatus, Change, Device, DeviceEdit, DeviceState, NewDevice,
     RevocationReason,
 };
 
@@ -22,6 +22,8 @@ over_every_store!(
     what_does_not_exist_is_not_found,
     revoking_and_deleting_revoke_every_certificate,
     attributes_are_replaced,
+    an_edit_builds_on_what_others_changed_meanwhile,
+    what_an_edit_refuses_is_not_done,
     conflicts_are_tried_again_for_a_while,
     what_is_no_longer_legal_is_not_tried_again,
     a_race_for_an_id_has_one_winner,
@@ -98,11 +100,7 @@ async fn an_id_is_taken_once_in_any_case(bench: Bench) {
 
 async fn a_deleted_id_starts_a_new_generation(bench: Bench) {
     let id = bench.registered("0001").await;
-    let first = bench
-        .registrar
-        .issue_with_new_key(&id, &act())
-        .await
-        .unwrap();
+    let first = bench.issued(&id).await;
     bench.registrar.delete(&id, &act()).await.unwrap();
     let again = bench
         .registrar
@@ -116,11 +114,7 @@ async fn a_deleted_id_starts_a_new_generation(bench: Bench) {
             .certificate_by_fingerprint(&first.issued.fingerprint)
             .is_none()
     );
-    let second = bench
-        .registrar
-        .issue_with_new_key(&id, &act())
-        .await
-        .unwrap();
+    let second = bench.issued(&id).await;
     assert_eq!(second.device.current_certificates().count(), 1);
 }
 
@@ -194,11 +188,7 @@ async fn revoking_and_deleting_revoke_every_certificate(bench: Bench) {
     );
     for id in [&revoked, &deleted] {
         for _ in 0..2 {
-            bench
-                .registrar
-                .issue_with_new_key(id, &act())
-                .await
-                .unwrap();
+            bench.issued(id).await;
         }
     }
     bench
@@ -263,13 +253,87 @@ async fn attributes_are_replaced(bench: Bench) {
     assert_eq!(record.device.site.as_deref(), Some("north"));
 }
 
+fn with_attribute(device: &Device, name: &str, value: &str) -> DeviceEdit {
+    let mut attributes = device.attributes.clone();
+    attributes.insert(name.into(), value.into());
+    DeviceEdit {
+        attributes: Some(attributes),
+        ..DeviceEdit::default()
+    }
+}
+
+async fn an_edit_builds_on_what_others_changed_meanwhile(bench: Bench) {
+    let id = bench.registered("0001").await;
+    let (other, same) = (bench.restarted(), id.clone());
+    bench.store.plan([Fault::preceded(move |_| async move {
+        let attributes = BTreeMap::from([("line".to_owned(), "3".to_owned())]);
+        other
+            .set_attributes(&same, attributes, &act())
+            .await
+            .unwrap();
+    })]);
+    let edit = |device: &Device| Ok::<_, RegistrarError>(with_attribute(device, "hall", "b"));
+    let record = bench.registrar.edit_with(&id, edit, &act()).await.unwrap();
+    assert_eq!(record, bench.record(&id).await);
+    let attributes: Vec<_> = record.device.attributes.into_iter().collect();
+    let expected = [("hall", "b"), ("line", "3")];
+    assert_eq!(
+        attributes,
+        expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+}
+
+async fn what_an_edit_refuses_is_not_done(bench: Bench) {
+    /// An error of whoever asks for the edit.
+    #[derive(Debug)]
+    enum Refusal {
+        Version(u64),
+        Registrar(RegistrarError),
+    }
+    impl From<RegistrarError> for Refusal {
+        fn from(error: RegistrarError) -> Self {
+            Self::Registrar(error)
+        }
+    }
+    let edit_first_version = |device: &Device| match device.version {
+        1 => Ok(with_attribute(device, "line", "4")),
+        other => Err(Refusal::Version(other)),
+    };
+    let device = bench.registered("0001").await;
+    let (other, same) = (bench.restarted(), device.clone());
+    bench.store.plan([Fault::preceded(move |_| async move {
+        other.disable(&same, &act()).await.unwrap();
+    })]);
+    let edited = bench
+        .registrar
+        .edit_with(&device, edit_first_version, &act())
+        .await;
+    let refused = edited.unwrap_err();
+    assert!(matches!(refused, Refusal::Version(2)), "{refused:?}");
+    assert!(bench.record(&device).await.device.attributes.is_empty());
+
+    let edited = bench
+        .registrar
+        .edit_with(&id("0002"), edit_first_version, &act())
+        .await;
+    let refused = edited.unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            Refusal::Registrar(RegistrarError::DeviceUnknown { .. })
+        ),
+        "{refused:?}"
+    );
+}
+
 async fn conflicts_are_tried_again_for_a_while(bench: Bench) {
     let id = bench.registered("0001").await;
+    let registrar = bench.hasty();
     bench.store.plan((0..15).map(|_| Fault::Conflict));
-    bench.registrar.disable(&id, &act()).await.unwrap();
+    registrar.disable(&id, &act()).await.unwrap();
     bench.store.plan((0..16).map(|_| Fault::Conflict));
-    let busy = bench.registrar.enable(&id, &act()).await.unwrap_err();
-    assert!(matches!(busy, RegistrarError::Busy { .. }), "{busy}");
+    let busy = registrar.enable(&id, &act()).await.unwrap_err();
+    assert_eq!(busy.to_string(), "others keep changing 0001; try again");
     assert_eq!(busy.kind(), ErrorKind::Conflict);
     assert_eq!(bench.record(&id).await.device.state, DeviceState::Disabled);
 }

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use leafgate_identity::{DeviceId, SpkiHash};
+use leafgate_identity::{DeviceId, SpkiHash, UnixMs};
 use leafgate_registry::{
-    Certificate, CertificateId, CertificateQuery, Change, CommitError, Crl, DeviceRecord,
-    DeviceStore, Event, FeedPosition, Page, Query, StoreError,
+    Certificate, CertificateId, CertificateQuery, Change, CommitError, Crl, Cursor, DeviceRecord,
+    DeviceStore, Document, DocumentKind, DocumentName, Event, FeedPosition, Page, Query,
+    StoreError,
 };
 
 /// Shows other events than the store has.
@@ -118,6 +119,30 @@ impl DeviceStore for FaultyStore {
     async fn crl(&self, issuer: &SpkiHash) -> Result<Option<Crl>, StoreError> {
         self.alive()?;
         self.inner.crl(issuer).await
+    }
+
+    async fn document(
+        &self,
+        kind: DocumentKind,
+        name: &DocumentName,
+    ) -> Result<Option<Document>, StoreError> {
+        self.alive()?;
+        self.inner.document(kind, name).await
+    }
+
+    async fn documents(
+        &self,
+        kind: DocumentKind,
+        after: Option<&Cursor<DocumentName>>,
+        limit: usize,
+    ) -> Result<Page<Document, DocumentName>, StoreError> {
+        self.alive()?;
+        self.inner.documents(kind, after, limit).await
+    }
+
+    async fn forget_expired(&self, now: UnixMs, limit: usize) -> Result<usize, StoreError> {
+        self.alive()?;
+        self.inner.forget_expired(now, limit).await
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<FeedPosition, CommitError> {

@@ -26,5 +26,6 @@ mod crash;
 mod crls;
 mod devices;
 mod faulty_store;
+mod revocation;
 mod services;
 mod support;

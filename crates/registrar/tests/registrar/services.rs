@@ -73,13 +73,8 @@ async fn a_newer_certificate_supersedes_its_like_alone(bench: Bench) {
     let namesake = issue(client("leaf-1")).await;
     let second = issue(server("leaf-1")).await;
 
-    let found = bench
-        .store
-        .inner()
-        .find_certificates(&Default::default())
-        .await
-        .unwrap();
-    for certificate in found.items {
+    let found = bench.certificates().await;
+    for certificate in found {
         let expected = if certificate.is(&first.id()) {
             CertificateStatus::Superseded {
                 at: NOW.saturating_add(leafgate_registrar::Registrar::DEFAULT_OVERLAP),
@@ -165,14 +160,9 @@ async fn a_service_certificate_revoked_meanwhile_is_not_superseded(bench: Bench)
         }),
     ]);
     let second = issue().await;
-    let found = bench
-        .store
-        .inner()
-        .find_certificates(&Default::default())
-        .await
-        .unwrap();
+    let found = bench.certificates().await;
     let kind_of = |record: &leafgate_registry::Certificate| {
-        let found = found.items.iter().find(|item| item.is(&record.id()));
+        let found = found.iter().find(|item| item.is(&record.id()));
         found.unwrap().status.kind()
     };
     assert_eq!(kind_of(&first), CertificateStatusKind::Revoked);

@@ -1,4 +1,6 @@
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -12,9 +14,10 @@ use leafgate_pki::{
     PrepareError, Prepared, Profile, PublicKeyInfo, RevokedEntry, RootKey, SerialSource,
     SignCrlError, init,
 };
-use leafgate_registrar::{Issuers, Registrar};
+use leafgate_registrar::{DeviceCredentials, Issuers, Registrar, RegistrarError};
 use leafgate_registry::{
-    Act, Actor, CertificateStatusKind, DeviceRecord, DeviceStore, MemoryStore, NewDevice,
+    Act, Actor, Certificate, CertificateQuery, CertificateStatusKind, DeviceRecord, DeviceStore,
+    MemoryStore, NewDevice,
 };
 use leafgate_store_sql::SqliteStore;
 use tempfile::TempDir;
@@ -59,6 +62,7 @@ impl Bench {
                 servers: Arc::new(ca.load(Intermediate::Servers).unwrap()),
             },
             domains.clone(),
+            random,
         );
         Self {
             _dir: dir,
@@ -76,7 +80,13 @@ impl Bench {
     }
 
     pub(crate) fn with_store(&self, store: Arc<dyn DeviceStore>) -> Registrar {
-        Registrar::new(store, self.issuers(), self.domains.clone())
+        Registrar::new(store, self.issuers(), self.domains.clone(), random)
+    }
+
+    /// A registrar that tries again at once.
+    pub(crate) fn hasty(&self) -> Registrar {
+        let store = self.store.clone();
+        Registrar::new(store, self.issuers(), self.domains.clone(), || 0)
     }
 
     pub(crate) fn issuers(&self) -> Issuers {
@@ -96,7 +106,7 @@ impl Bench {
             devices: load(Intermediate::Devices, devices),
             servers: load(Intermediate::Servers, servers),
         };
-        Registrar::new(self.store.clone(), issuers, self.domains.clone())
+        Registrar::new(self.store.clone(), issuers, self.domains.clone(), random)
     }
 
     pub(crate) async fn registered(&self, id_text: &str) -> DeviceId {
@@ -107,19 +117,33 @@ impl Bench {
         id(id_text)
     }
 
+    /// A certificate for a new key.
+    pub(crate) async fn issued(&self, id: &DeviceId) -> DeviceCredentials {
+        self.registrar.issue_with_new_key(id, &act()).await.unwrap()
+    }
+
+    /// Why there is no certificate for a new key.
+    pub(crate) async fn not_issued(&self, id: &DeviceId) -> RegistrarError {
+        let outcome = self.registrar.issue_with_new_key(id, &act()).await;
+        outcome.unwrap_err()
+    }
+
     /// What the store holds, past all faults.
     pub(crate) async fn record(&self, id: &DeviceId) -> DeviceRecord {
         self.store.inner().load(id).await.unwrap().unwrap()
     }
 
-    /// The statuses of a device's certificates, newest first.
+    /// All certificates that the store holds, of devices and services.
+    pub(crate) async fn certificates(&self) -> Vec<Certificate> {
+        let all = CertificateQuery::default();
+        let found = self.store.inner().find_certificates(&all).await.unwrap();
+        assert_eq!(found.next, None, "one page");
+        found.items
+    }
+
+    /// The statuses of a device's certificates, in the order of [`CertificateStatusKind`].
     pub(crate) async fn statuses(&self, id: &DeviceId) -> Vec<CertificateStatusKind> {
-        let record = self.record(id).await;
-        record
-            .certificates
-            .iter()
-            .map(|certificate| certificate.status.kind())
-            .collect()
+        statuses(&self.record(id).await.certificates)
     }
 
     /// Who a certificate chain makes somebody.
@@ -131,6 +155,16 @@ impl Bench {
             .collect();
         DeviceIdentity::resolve(&ParsedChain::parse(&chain).unwrap(), &self.domains).unwrap()
     }
+}
+
+/// The statuses of certificates, in the order of [`CertificateStatusKind`].
+pub(crate) fn statuses(certificates: &[Certificate]) -> Vec<CertificateStatusKind> {
+    let mut kinds: Vec<_> = certificates
+        .iter()
+        .map(|certificate| certificate.status.kind())
+        .collect();
+    kinds.sort();
+    kinds
 }
 
 pub(crate) fn domains(issuer: SpkiHash) -> TrustDomains {
@@ -171,6 +205,24 @@ pub(crate) fn act_at(at: UnixMs) -> Act {
         actor: Actor::parse("cli:test").unwrap(),
         at,
     }
+}
+
+/// A certificate request for a new key that asks for more than it may have.
+pub(crate) fn openssl_csr() -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new("openssl")
+        .args(["req", "-new", "-nodes", "-newkey", "ed25519", "-subj"])
+        .arg("/CN=device-9999.device.synadia.local")
+        .args(["-addext", "basicConstraints=critical,CA:TRUE", "-keyout"])
+        .arg(dir.path().join("key"))
+        .output()
+        .expect("these tests need openssl on PATH");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Uniform numbers: each state hashes with keys of its own.
+pub(crate) fn random() -> u32 {
+    u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap()
 }
 
 /// An embedded CA that can be told to fail.

@@ -1,6 +1,5 @@
 //! `leafgate device register`, `issue` and `sign`.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use leafgate_runtime::Clock;
 use serde::Serialize;
 
 use super::view::DeviceView;
-use super::{RegisterArguments, id};
+use super::{RegisterArguments, attributes, id};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::files::{
@@ -78,16 +77,10 @@ pub(super) async fn register(
 /// What the arguments say of the new device.
 fn described(arguments: &RegisterArguments) -> Result<NewDevice, CliError> {
     let id = id::parse(&arguments.id)?;
-    let mut attributes = BTreeMap::new();
-    for (name, value) in &arguments.attributes {
-        if attributes.insert(name.clone(), value.clone()).is_some() {
-            return Err(CliError::usage(format!("--attr {name} is given twice")));
-        }
-    }
     Ok(NewDevice {
         pending: arguments.pending,
         site: arguments.site.clone(),
-        attributes,
+        attributes: attributes(&arguments.attributes)?,
         ..new_device(id, &arguments.device_type)
     })
 }
@@ -173,7 +166,8 @@ impl DeviceFolder {
                     .hint("name another folder, one for the devices of each registry"));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::write(&ca, root).map_err(|error| CliError::file("write", &ca, &error))?;
+                // Whole or not at all: others may be registering devices into this folder.
+                publish(draft_public(&ca)?, &root)?;
             }
             Err(error) => return Err(CliError::file("read", &ca, &error)),
         }

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use clap::ArgGroup;
-use leafgate_identity::DeviceId;
-use leafgate_registry::DeviceEdit;
+use leafgate_registry::{Device, DeviceEdit};
 use leafgate_runtime::Clock;
 
-use super::read::{self, describe};
+use super::read::describe;
 use super::view::DeviceView;
 use super::{id, name_and_value};
 use crate::cli::Context;
@@ -47,22 +46,10 @@ pub(super) async fn run(
 ) -> Result<Exit, CliError> {
     let id = id::parse(&arguments.id)?;
     arguments.check_names()?;
-    let attributes = if arguments.attributes.is_empty() && arguments.removed.is_empty() {
-        None
-    } else {
-        let record = read::load(&*registry.store().await?, &id).await?;
-        Some(arguments.apply(&id, record.device.attributes)?)
-    };
-    let edit = DeviceEdit {
-        device_type: arguments.device_type.clone(),
-        site: match &arguments.site {
-            Some(site) => Some(Some(site.clone())),
-            None => arguments.no_site.then_some(None),
-        },
-        attributes,
-    };
     let registrar = registry.registrar().await?;
-    let record = registrar.edit(&id, edit, &context.act()).await?;
+    let record = registrar
+        .edit_with(&id, |device| arguments.edit(device), &context.act())
+        .await?;
     context.console.show(&DeviceView::of(&record), |style| {
         describe(&record, context.clock.now(), style)
     })?;
@@ -84,11 +71,22 @@ impl Arguments {
         }
     }
 
-    fn apply(
-        &self,
-        id: &DeviceId,
-        mut attributes: BTreeMap<String, String>,
-    ) -> Result<BTreeMap<String, String>, CliError> {
+    fn edit(&self, device: &Device) -> Result<DeviceEdit, CliError> {
+        let site = match &self.site {
+            Some(site) => Some(Some(site.clone())),
+            None => self.no_site.then_some(None),
+        };
+        Ok(DeviceEdit {
+            device_type: self.device_type.clone(),
+            site,
+            attributes: Some(self.attributes_of(device)?),
+        })
+    }
+
+    /// The attributes that the device is to have.
+    fn attributes_of(&self, device: &Device) -> Result<BTreeMap<String, String>, CliError> {
+        let id = &device.id;
+        let mut attributes = device.attributes.clone();
         for name in &self.removed {
             if attributes.remove(name).is_none() {
                 let error = format!("{id} has no attribute {name}");

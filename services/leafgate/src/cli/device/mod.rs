@@ -7,6 +7,7 @@ mod id;
 mod read;
 mod view;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use leafgate_identity::DeviceId;
@@ -135,6 +136,17 @@ struct ListArguments {
     /// Go on where an earlier list ended.
     #[arg(long, value_name = "NEXT")]
     after: Option<Cursor<DeviceId>>,
+}
+
+/// The attributes that `--attr` names, each once.
+pub(super) fn attributes(given: &[(String, String)]) -> Result<BTreeMap<String, String>, CliError> {
+    let mut attributes = BTreeMap::new();
+    for (name, value) in given {
+        if attributes.insert(name.clone(), value.clone()).is_some() {
+            return Err(CliError::usage(format!("--attr {name} is given twice")));
+        }
+    }
+    Ok(attributes)
 }
 
 /// Reads `NAME=VALUE`.

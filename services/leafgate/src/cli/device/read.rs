@@ -12,7 +12,7 @@ use crate::cli::console::{Style, plain};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::moment::relative;
 use crate::cli::registry::RegistryArguments;
-use crate::cli::table::{NONE, count};
+use crate::cli::table::{self, NONE};
 
 #[derive(Serialize)]
 struct ListView<'a> {
@@ -33,6 +33,7 @@ pub(super) async fn list(
         id_prefix: arguments.prefix.clone(),
         after: arguments.after.clone(),
         limit: usize::try_from(arguments.limit).unwrap_or(usize::MAX),
+        ..Query::default()
     };
     let page = registry.store().await?.find(&query).await?;
     let next = page.next.as_ref().map(ToString::to_string);
@@ -41,16 +42,8 @@ pub(super) async fn list(
         next: next.as_deref(),
     };
     context.console.show(&view, |style| {
-        let sum = count(page.items.len(), "device");
-        let more = next
-            .iter()
-            .map(|next| format!("; more follow: --after {next}"));
-        let sum = format!("{sum}{}", more.collect::<String>());
-        if page.items.is_empty() {
-            return sum;
-        }
         let table = table_of_devices(&page.items, context.clock.now());
-        format!("{}\n{sum}", table.render(style))
+        table::page(&table, "device", next.as_deref(), style)
     })?;
     Ok(Exit::Done)
 }
