@@ -76,57 +76,27 @@ fn line(report: &Report, row: &Row) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Machine;
-    use leafgate_identity::UnixMs;
+    use crate::report::tests::sample;
 
-    fn report() -> Report {
-        let figures = Figures {
-            cpu_us_per_decision: 49.96,
-            decisions_per_s: 8_000.0,
-            p50_ms: 7.5,
-            p99_ms: 12.0,
-            rss_mib: 31.0,
-        };
-        Report {
-            at: UnixMs::from_secs(1_795_000_000),
-            nats_server: "2.15.1".into(),
-            devices: 100_000,
-            connecting: 2_000,
-            machine: Machine {
-                cores: 2,
-                processor: "some processor".into(),
-            },
-            rows: vec![Row {
-                load: "64 in flight".into(),
-                xkey: false,
-                runs: 3,
-                requests: 20_000,
-                leafgate: Some(figures),
-                peer: Some(Figures {
-                    cpu_us_per_decision: 200.0,
-                    ..figures
-                }),
-            }],
-        }
-    }
-
-    const ROW: &str = "| 2026-11-18 | 64 in flight | no | 50.0 | 200.0 | 0.250 | 8000 | 8000 | 7.50 | 12.00 | 31.0 | 2 cores, some processor | 2.15.1 | 100000 |";
+    const ROWS: &str = "\
+| 1970-01-01 | 64 in flight | no | 50.0 | 200.0 | 0.250 | 8000 | 8000 | 7.50 | 12.00 | 31.2 | 2 cores, some processor | 2.15.1 | 100000 |
+| 1970-01-01 | 2000/s | yes | 50.0 | 200.0 | 0.250 | 8000 | 8000 | 7.50 | 12.00 | 31.2 | 2 cores, some processor | 2.15.1 | 100000 |";
 
     #[test]
     fn rows_go_to_the_end_of_the_table_and_nothing_else_changes() {
         let before = format!("# Performance\n\n{HEADER}\n{RULE}\n| old |\n\nHow it is measured.\n");
-        let after = with_rows(&before, &report());
+        let after = with_rows(&before, &sample());
         let expected =
-            format!("# Performance\n\n{HEADER}\n{RULE}\n| old |\n{ROW}\n\nHow it is measured.\n");
+            format!("# Performance\n\n{HEADER}\n{RULE}\n| old |\n{ROWS}\n\nHow it is measured.\n");
         assert_eq!(after, expected);
     }
 
     #[test]
     fn a_document_without_the_table_gets_one() {
-        let table = format!("{HEADER}\n{RULE}\n{ROW}\n");
-        assert_eq!(with_rows("", &report()), table);
+        let table = format!("{HEADER}\n{RULE}\n{ROWS}\n");
+        assert_eq!(with_rows("", &sample()), table);
         assert_eq!(
-            with_rows("# Performance\n", &report()),
+            with_rows("# Performance\n", &sample()),
             format!("# Performance\n\n{table}")
         );
     }
@@ -137,7 +107,7 @@ mod tests {
         assert_eq!(columns(HEADER), columns(RULE));
         assert_eq!(
             columns(HEADER),
-            columns(&line(&report(), &report().rows[0]))
+            columns(&line(&sample(), &sample().rows[0]))
         );
     }
 }

@@ -257,7 +257,7 @@ fn cells(row: &Row) -> [String; 12] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn figures(cpu_us_per_decision: f64) -> Figures {
@@ -268,6 +268,11 @@ mod tests {
             p99_ms: 12.0,
             rss_mib: 31.25,
         }
+    }
+
+    /// leafgate took 50 µs where the peer took 200.
+    pub(crate) fn sample() -> Report {
+        report(Some(figures(50.04)))
     }
 
     fn report(leafgate: Option<Figures>) -> Report {
@@ -310,7 +315,7 @@ mod tests {
 
     #[test]
     fn json_has_the_first_row_on_top() {
-        let json = serde_json::to_value(report(Some(figures(50.04)))).unwrap();
+        let json = serde_json::to_value(sample()).unwrap();
         assert_eq!(json["cpu_us_per_decision"], 50.0);
         assert_eq!(json["peer_cpu_us_per_decision"], 200.0);
         assert_eq!(json["ratio"], 0.25);

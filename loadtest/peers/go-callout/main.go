@@ -134,7 +134,7 @@ func connect(url, seedFile, name string, logger *slog.Logger) (*nats.Conn, error
 func serveMetrics(ctx context.Context, listen string, registry *prometheus.Registry, logger *slog.Logger) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	server := &http.Server{Addr: listen, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	listener, err := net.Listen("tcp", listen)
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
+use leafgate_identity::UnixMs;
 use leafgate_runtime::{Clock as _, SystemClock};
 
 use crate::answer::{AnswerCheck, Tally};
@@ -109,8 +110,11 @@ impl Bench {
             (Err(error), Some(end)) => Err(error.context(end)),
             (measured, _) => measured,
         };
-        service.stop().await?;
-        measured.with_context(|| format!("{} failed (--work-dir keeps its log)", contender.name()))
+        let stopped = service.stop().await;
+        let figures = measured
+            .with_context(|| format!("{} failed (--work-dir keeps its log)", contender.name()))?;
+        stopped?;
+        Ok(figures)
     }
 
     async fn measure(
@@ -228,7 +232,7 @@ impl Bench {
         requests: Vec<Request>,
         outcome: Outcome,
         sealed: bool,
-        asked_at: leafgate_identity::UnixMs,
+        asked_at: UnixMs,
     ) -> Result<Tally> {
         let server = Arc::clone(&self.nats.made_up);
         let tally = tokio::task::spawn_blocking(move || {

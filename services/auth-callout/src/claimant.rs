@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use leafgate_admission::{Denial, Reason};
@@ -29,8 +30,12 @@ impl Claimants {
         }
     }
 
-    /// Who asks to come in, how and where.
-    pub(crate) fn session(&self, request: &AuthorizationRequest) -> Result<Session, Denial> {
+    /// Who asks to come in, how and where; `received` is when, by the monotonic clock.
+    pub(crate) fn session(
+        &self,
+        request: &AuthorizationRequest,
+        received: Duration,
+    ) -> Result<Session, Denial> {
         let identity = self.identify(request)?;
         let connection = connection_facts(&request.client).ok_or_else(|| Denial {
             reason: Reason::ConnectionTypeNotAllowed,
@@ -43,7 +48,9 @@ impl Claimants {
             place: place(request),
             identity: Arc::new(identity),
             connection,
+            received,
             granted: None,
+            missed: 0,
         })
     }
 

@@ -129,8 +129,11 @@ pub struct LimitsConfig {
     pub concurrent_lookups: usize,
     /// Device records kept in memory.
     pub cached_devices: usize,
-    /// How long known devices are let in while the registry can't be read, in seconds.
+    /// How long known devices are let in while the registry can't be read, in seconds; 0 for not
+    /// at all.
     pub serve_stale_secs: u64,
+    /// How often live connections are compared with the registry, in seconds.
+    pub sweep_secs: u64,
 }
 
 impl Default for HttpConfig {
@@ -158,6 +161,7 @@ impl Default for LimitsConfig {
             concurrent_lookups: 256,
             cached_devices: 200_000,
             serve_stale_secs: 3_600,
+            sweep_secs: 60,
         }
     }
 }
@@ -224,5 +228,9 @@ impl LimitsConfig {
     /// How long known devices are let in while the registry can't be read.
     pub fn serve_stale(&self) -> Duration {
         Duration::from_secs(self.serve_stale_secs)
+    }
+    /// How often live connections are compared with the registry.
+    pub fn sweep_every(&self) -> Duration {
+        Duration::from_secs(self.sweep_secs)
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct Login {
 
 /// Why a connection can't be made.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
+pub(crate) enum ConnectError {
     /// A TLS file is missing or not readable; the client library would not say which.
     #[error("can't read the TLS file {}", path.display())]
     TlsFile {
@@ -62,7 +62,10 @@ impl Login {
             .subscription_capacity(waiting_messages)
             .retry_on_initial_connect()
             .reconnect_delay_callback(reconnect_delay)
-            .event_callback(log_event);
+            .event_callback({
+                let connection = name.to_owned();
+                move |event| log_event(connection.clone(), event)
+            });
         if let Some(ca_file) = &self.ca_file {
             check_readable(ca_file)?;
             options = options
@@ -99,13 +102,16 @@ fn reconnect_delay(attempts: usize) -> Duration {
     RECONNECT_FIRST.max(longest.mul_f64(random::fraction()))
 }
 
-async fn log_event(event: Event) {
+async fn log_event(connection: String, event: Event) {
     match event {
-        Event::Connected => tracing::info!("connected to NATS"),
-        Event::Disconnected => tracing::warn!("disconnected from NATS"),
-        Event::SlowConsumer(_) => tracing::warn!("requests arrive faster than they are read"),
-        Event::ServerError(error) => tracing::error!(%error, "NATS server error"),
-        Event::ClientError(error) => tracing::error!(%error, "NATS client error"),
-        other => tracing::debug!(event = %other, "NATS connection"),
+        Event::Connected => tracing::info!(connection, "connected to NATS"),
+        Event::Disconnected => tracing::warn!(connection, "disconnected from NATS"),
+        Event::SlowConsumer(_) => tracing::warn!(
+            connection,
+            "messages arrive faster than they are read; some are lost"
+        ),
+        Event::ServerError(error) => tracing::error!(connection, %error, "NATS server error"),
+        Event::ClientError(error) => tracing::error!(connection, %error, "NATS client error"),
+        other => tracing::debug!(connection, event = %other, "NATS connection"),
     }
 }

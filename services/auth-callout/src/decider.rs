@@ -85,9 +85,10 @@ impl Decider {
         }
     }
 
-    /// Whether an answer to what was received then would come too late.
-    pub(crate) fn is_late(&self, received: Duration) -> bool {
-        self.clock.monotonic().saturating_sub(received) > self.deadline
+    /// How long an answer to what was received then may still take; `None` where it is too late.
+    pub(crate) fn time_left(&self, received: Duration) -> Option<Duration> {
+        let taken = self.clock.monotonic().saturating_sub(received);
+        self.deadline.checked_sub(taken)
     }
 
     /// Decides with what is in memory.
@@ -97,10 +98,18 @@ impl Decider {
 
     /// Decides, asking the system account and the store for what is missing.
     pub(crate) async fn decide_fully(&self, case: &Case) -> Answer {
+        let answer = self.decide_asking(case).await;
+        if answer.payload.is_none() {
+            // It may have been recorded before something was asked for.
+            self.forget(case);
+        }
+        answer
+    }
+
+    async fn decide_asking(&self, case: &Case) -> Answer {
         let mut looked_up = None;
         loop {
-            if self.is_late(case.received) {
-                self.forget(case);
+            if self.time_left(case.received).is_none() {
                 return Answer::silent(Reason::DeadlinePassed.into());
             }
             match self.decide(case, looked_up.take()) {
@@ -134,7 +143,7 @@ impl Decider {
         if let Some(peer) = &case.peer {
             peer.bind(request);
         }
-        let session = match self.claimants.session(request) {
+        let session = match self.claimants.session(request, case.received) {
             Ok(session) => session,
             Err(denial) => return Step::Done(self.refuse(case, None, denial, now)),
         };
@@ -265,7 +274,7 @@ impl Decider {
         }
     }
 
-    /// Drops what a case has left behind that will not be decided.
+    /// Drops what a case has left behind that will not be answered.
     pub(crate) fn forget(&self, case: &Case) {
         if let Ok(identity) = self.claimants.identify(&case.request) {
             self.grants.forget(&identity.id, &place(&case.request));
@@ -283,3 +292,6 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

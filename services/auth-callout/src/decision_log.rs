@@ -77,13 +77,7 @@ impl DecisionLog {
         took: Duration,
         clock: &dyn Clock,
     ) {
-        let mut line = LogLine::begin(
-            &mut self.lines,
-            self.writer.format(),
-            clock.now(),
-            Level::INFO,
-            "decision allowed",
-        );
+        let mut line = self.begin(Level::INFO, "decision allowed", clock);
         if let Some(identity) = identity {
             line.text("device", identity.id.as_str());
             line.text("policy", &allowed.policy);
@@ -105,13 +99,7 @@ impl DecisionLog {
         took: Duration,
         clock: &dyn Clock,
     ) {
-        let mut line = LogLine::begin(
-            &mut self.lines,
-            self.writer.format(),
-            clock.now(),
-            level_of(denial.reason),
-            "decision denied",
-        );
+        let mut line = self.begin(level_of(denial.reason), "decision denied", clock);
         line.text("reason", denial.reason.as_str());
         if let Some(identity) = &answer.identity {
             line.text("device", identity.id.as_str());
@@ -128,6 +116,11 @@ impl DecisionLog {
         }
         line.number("micros", micros(took));
         line.end();
+    }
+
+    fn begin(&mut self, level: Level, message: &str, clock: &dyn Clock) -> LogLine<'_> {
+        let format = self.writer.format();
+        LogLine::begin(&mut self.lines, format, clock.now(), level, message)
     }
 }
 

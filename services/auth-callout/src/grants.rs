@@ -1,13 +1,23 @@
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use leafgate_identity::{DeviceId, DeviceIdentity, UnixMs};
 use leafgate_nats_jwt::ServerKey;
 use leafgate_policy::ConnectionFacts;
+use serde::{Deserialize, Serialize};
 
 const SHARDS: usize = 64;
+
+/// How long after its request was received a session may still be about to begin, generously:
+/// nats-server waits 2 s for the answer.
+const BEGINS_WITHIN: Duration = Duration::from_secs(5);
+
+/// A session that so many listings in a row lack has ended. One may lack it by chance: connections
+/// come and go while it is made page by page.
+const LISTINGS: u32 = 2;
 
 /// A connection that this replica let in, or is deciding about: enough to end it, and to decide
 /// again whether it may stay.
@@ -16,12 +26,16 @@ pub(crate) struct Session {
     pub(crate) place: Place,
     pub(crate) identity: Arc<DeviceIdentity>,
     pub(crate) connection: ConnectionFacts,
+    /// When its request was received, by the monotonic clock.
+    pub(crate) received: Duration,
     /// A hash of what was granted, and until when; `None` while it is being decided.
     pub(crate) granted: Option<Granted>,
+    /// How many listings of live connections in a row have lacked it.
+    pub(crate) missed: u32,
 }
 
 /// Where a connection lives: nats-server's id for itself and its number for the connection.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Place {
     pub(crate) server_id: ServerKey,
     pub(crate) client_id: u64,
@@ -114,6 +128,25 @@ impl Grants {
         }
     }
 
+    /// Compares with a listing of live connections that was asked for at the monotonic time
+    /// `asked_at`: the sessions that have been missing too often to live.
+    pub(crate) fn missing(&self, live: &HashSet<Place>, asked_at: Duration) -> Vec<Session> {
+        let mut missing = Vec::new();
+        for shard in &self.shards {
+            for session in lock(shard).values_mut().flatten() {
+                if live.contains(&session.place) {
+                    session.missed = 0;
+                } else if session.received + BEGINS_WITHIN < asked_at {
+                    session.missed = session.missed.saturating_add(1);
+                }
+                if session.missed >= LISTINGS {
+                    missing.push(session.clone());
+                }
+            }
+        }
+        missing
+    }
+
     /// How many sessions are remembered.
     pub(crate) fn len(&self) -> usize {
         let each = self.shards.iter();
@@ -133,8 +166,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use leafgate_identity::{Fingerprint, SerialNumber, SpkiHash, TrustDomainName, Validity};
     use leafgate_nats_jwt::{KeyKind, SigningKey};
     use leafgate_policy::ConnectionType;
@@ -166,7 +197,9 @@ mod tests {
                 connection_type: ConnectionType::Standard,
                 source: None,
             },
+            received: Duration::ZERO,
             granted: None,
+            missed: 0,
         }
     }
 
@@ -213,5 +246,31 @@ mod tests {
         assert_eq!(grants.devices(), [id]);
         grants.purge(NOW);
         assert!(grants.devices().is_empty());
+    }
+
+    #[test]
+    fn a_session_is_missing_once_two_listings_in_a_row_lack_it() {
+        let (grants, session) = (Grants::new(), session(14));
+        grants.record(session.clone());
+        let (nothing, listed) = (HashSet::new(), HashSet::from([session.place]));
+        let at = Duration::from_secs;
+        assert!(grants.missing(&nothing, at(60)).is_empty());
+        assert!(grants.missing(&listed, at(120)).is_empty());
+        assert!(grants.missing(&nothing, at(180)).is_empty());
+        let missing = grants.missing(&nothing, at(240));
+        assert_eq!(missing[0].place, session.place);
+        // Whoever asks judges whether the listing could have had it.
+        assert_eq!(grants.len(), 1);
+        assert!(grants.missing(&listed, at(300)).is_empty());
+    }
+
+    #[test]
+    fn a_session_that_may_yet_begin_is_not_missing() {
+        let grants = Grants::new();
+        grants.record(session(14));
+        for _ in 0..3 {
+            let missing = grants.missing(&HashSet::new(), BEGINS_WITHIN);
+            assert!(missing.is_empty());
+        }
     }
 }

@@ -8,10 +8,12 @@ mod connect;
 mod decider;
 mod decision_log;
 mod grants;
+mod intake;
 mod live;
 mod metrics;
 mod peers;
 mod random;
+mod readiness;
 mod records;
 mod refusal;
 mod reply;
@@ -19,14 +21,16 @@ mod revocation;
 mod servers;
 mod service;
 mod setup;
+mod signs_of_life;
 mod sweep;
+mod upkeep;
 mod versions;
 mod worker;
+mod workers;
 
 pub use config::{
     Config, HttpConfig, LimitsConfig, LogConfig, NatsConfig, StoreConfig, SystemConfig,
     TrustDomainConfig,
 };
-pub use connect::ConnectError;
 pub use service::run;
 pub use setup::{SetUpError, Setup};

@@ -154,13 +154,22 @@ impl Records {
         self.failing.store(false, Ordering::Relaxed);
     }
 
-    /// The store can't be read.
-    pub(crate) fn fail(&self) {
-        self.failing.store(true, Ordering::Relaxed);
+    /// The feed can't be followed. A store that gave an answer, if a bad one, is still asked for
+    /// records: what memory says of them grows old, and nothing will evict it.
+    pub(crate) fn fail(&self, error: &StoreError) {
+        let is_away = matches!(error, StoreError::Unavailable { .. });
+        self.failing.store(is_away, Ordering::Relaxed);
+    }
+
+    /// Whether anybody could be answered: the registry has been read, and not too long ago.
+    pub(crate) fn may_serve(&self, now: Duration) -> bool {
+        // However short the limit, nothing is stale between two confirmations.
+        let limit = self.serve_stale.max(FRESH);
+        self.unconfirmed_for(now).is_some_and(|age| age < limit)
     }
 
     /// How long ago the feed was last known to be applied, if it ever was.
-    pub(crate) fn unconfirmed_for(&self, now: Duration) -> Option<Duration> {
+    fn unconfirmed_for(&self, now: Duration) -> Option<Duration> {
         let confirmed_ms = self.confirmed_ms.load(Ordering::Relaxed).checked_sub(1)?;
         Some(now.saturating_sub(Duration::from_millis(confirmed_ms)))
     }

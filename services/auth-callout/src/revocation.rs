@@ -162,11 +162,11 @@ impl FeedSink for Revocation {
     }
 
     fn fail(&self, error: &StoreError) {
-        self.shared.decider.records.fail();
+        self.shared.decider.records.fail(error);
         self.shared.metrics.registry_failures.inc();
         tracing::warn!(
             error = error as &dyn std::error::Error,
-            "the registry can't be followed; known devices are let in from memory for now"
+            "the registry can't be followed"
         );
     }
 }

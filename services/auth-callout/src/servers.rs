@@ -1,5 +1,5 @@
 use std::collections::HashSet;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use leafgate_nats_jwt::{
@@ -105,12 +105,14 @@ impl Servers {
         };
         match system.identify(id.as_str()).await {
             Ok(Some(status)) => {
-                tracing::info!(
-                    server = status.name,
-                    server_id = status.id,
-                    "server verified"
-                );
-                self.write_known(|known| known.insert(*id));
+                // Requests that came together ask together.
+                if self.write_known().insert(*id) {
+                    tracing::info!(
+                        server = status.name,
+                        server_id = status.id,
+                        "server verified"
+                    );
+                }
                 Standing::Known
             }
             Ok(None) => {
@@ -137,11 +139,11 @@ impl Servers {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(RECHECK) => {}
             }
-            let known: Vec<ServerKey> = self.read_known().iter().cloned().collect();
+            let known: Vec<ServerKey> = self.read_known().iter().copied().collect();
             for id in known {
                 if let Ok(None) = system.identify(id.as_str()).await {
                     tracing::info!(server_id = id.as_str(), "server gone");
-                    self.write_known(|known| known.remove(&id));
+                    self.write_known().remove(&id);
                 }
             }
         }
@@ -151,12 +153,12 @@ impl Servers {
         self.refused.insert(*id, self.clock.monotonic() + time);
     }
 
-    fn read_known(&self) -> std::sync::RwLockReadGuard<'_, HashSet<ServerKey>> {
+    fn read_known(&self) -> RwLockReadGuard<'_, HashSet<ServerKey>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_known(&self, change: impl FnOnce(&mut HashSet<ServerKey>) -> bool) {
-        change(&mut self.known.write().unwrap_or_else(PoisonError::into_inner));
+    fn write_known(&self) -> RwLockWriteGuard<'_, HashSet<ServerKey>> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

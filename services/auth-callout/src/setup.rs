@@ -106,7 +106,11 @@ impl Setup {
             );
         }
         if self.config.nats.ca_file.is_none() {
-            warnings.push("[nats] has no ca_file: the connection is not encrypted".to_owned());
+            warnings.push(
+                "[nats] has no ca_file: a connection to a nats:// URL is not encrypted, and for a \
+                 tls:// URL every authority that this machine trusts may vouch"
+                    .to_owned(),
+            );
         }
         warnings
     }
@@ -137,16 +141,12 @@ impl Problems {
 }
 
 fn check_names(config: &Config, problems: &mut Problems) {
-    for (key, value) in [
-        ("site", &config.site),
-        ("subject_prefix", &config.subject_prefix),
-    ] {
-        if !is_token(value) {
-            problems.add(format!(
-                "{key}: {value:?} must be one subject token: A-Z a-z 0-9 _ -, with a letter or \
-                 digit at both ends"
-            ));
-        }
+    if !is_token(&config.site) {
+        problems.add(format!(
+            "site: {:?} must be one subject token: A-Z a-z 0-9 _ -, with a letter or digit at \
+             both ends",
+            config.site
+        ));
     }
     if config.nats.urls.is_empty() {
         problems.add("[nats] urls: at least one server is needed".to_owned());
@@ -156,17 +156,18 @@ fn check_names(config: &Config, problems: &mut Problems) {
     }
     if !(1..2_000).contains(&config.limits.deadline_ms) {
         problems.add(
-            "[limits] deadline_ms: nats-server's PING breaks handshakes from 2000 ms on; take \
-             less, such as 1200"
+            "[limits] deadline_ms: must be from 1 to 1999, such as 1200; nats-server's PING breaks \
+             handshakes from 2000 ms on"
                 .to_owned(),
         );
     }
-    for (key, value) in [
-        ("waiting_requests", config.limits.waiting_requests),
-        ("concurrent_lookups", config.limits.concurrent_lookups),
-        ("cached_devices", config.limits.cached_devices),
+    for (key, is_zero) in [
+        ("waiting_requests", config.limits.waiting_requests == 0),
+        ("concurrent_lookups", config.limits.concurrent_lookups == 0),
+        ("cached_devices", config.limits.cached_devices == 0),
+        ("sweep_secs", config.limits.sweep_secs == 0),
     ] {
-        if value == 0 {
+        if is_zero {
             problems.add(format!("[limits] {key}: must be at least 1"));
         }
     }
@@ -294,3 +295,6 @@ struct ReadFileError {
     #[source]
     source: io::Error,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,14 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use leafgate_identity::DeviceId;
+use leafgate_nats_jwt::ServerKey;
+use leafgate_policy::ConnectionType;
 use leafgate_registry::{DeviceStore, StoreError};
 use leafgate_runtime::Shutdown;
 use leafgate_sessions::{AskSystemError, Connection, ConnectionFilter, SystemAccount};
+use tokio::time::MissedTickBehavior;
 
 use crate::grants::Place;
 use crate::live::admits_live;
@@ -13,9 +16,7 @@ use crate::records::Found;
 use crate::revocation::{Effect, Enforcer, effect_of};
 use crate::setup::Trust;
 
-/// How often live connections are compared with the registry…
-const EVERY: Duration = Duration::from_secs(60);
-/// …and how soon again after that has failed.
+/// How soon a comparison that has failed is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// More sessions than this, or than one in [`SHARE`], are not ended unless the change feed accounts
@@ -27,11 +28,12 @@ const SHARE: usize = 100;
 const PAGE: usize = 1000;
 
 /// Finds what no replica saw happen, or what bypassed the change feed: compares live connections
-/// with the registry at start and every minute.
+/// with the registry at start and from time to time.
 pub(crate) struct Sweeper {
     pub(crate) enforcer: Arc<Enforcer>,
     pub(crate) trust: Arc<Trust>,
     pub(crate) store: Arc<dyn DeviceStore>,
+    pub(crate) every: Duration,
 }
 
 /// Why live connections can't be compared with the registry.
@@ -45,7 +47,8 @@ enum SweepError {
 
 impl Sweeper {
     pub(crate) async fn run(self, shutdown: Shutdown) {
-        let mut ticks = tokio::time::interval(EVERY);
+        let mut ticks = tokio::time::interval(self.every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -84,6 +87,8 @@ impl Sweeper {
 
     /// Ends device sessions on any server that the registry does not admit.
     async fn sweep_live(&self, system: &SystemAccount) -> Result<(), SweepError> {
+        let asked_at = self.enforcer.shared.decider.clock.monotonic();
+        let mut live = HashSet::new();
         let mut seen = 0;
         let mut unwanted = Vec::new();
         for account in &self.enforcer.accounts {
@@ -93,13 +98,16 @@ impl Sweeper {
             };
             for connection in system.connections(filter).await? {
                 seen += 1;
-                if let Some(id) = self.is_unwanted(&connection).await
-                    && let Ok(place) = Place::of(&connection)
-                {
+                let Ok(place) = Place::of(&connection) else {
+                    continue;
+                };
+                live.insert(place);
+                if let Some(id) = self.is_unwanted(&connection).await {
                     unwanted.push((id, place));
                 }
             }
         }
+        self.forget_ended(system, &live, asked_at).await;
         if unwanted.len() > FEW.max(seen / SHARE) {
             unwanted = self.accounted_for(unwanted, seen).await?;
         }
@@ -107,6 +115,36 @@ impl Sweeper {
             self.enforcer.kick(&id, &place).await;
         }
         Ok(())
+    }
+
+    /// Forgets sessions that ended without an event: their server was killed, or the system account
+    /// could not be reached.
+    async fn forget_ended(
+        &self,
+        system: &SystemAccount,
+        live: &HashSet<Place>,
+        asked_at: Duration,
+    ) {
+        let grants = &self.enforcer.shared.decider.grants;
+        let answered: HashSet<ServerKey> = live.iter().map(|place| place.server_id).collect();
+        let mut gone: HashMap<ServerKey, bool> = HashMap::new();
+        for session in grants.missing(live, asked_at) {
+            let server = session.place.server_id;
+            let has_ended = if answered.contains(&server) {
+                // Devices that are leaf nodes are in no listing of clients.
+                session.connection.connection_type != ConnectionType::Leafnode
+            } else if let Some(gone) = gone.get(&server) {
+                *gone
+            } else {
+                // One that lives has no session left, or was slow to list them.
+                let is_gone = matches!(system.identify(server.as_str()).await, Ok(None));
+                gone.insert(server, is_gone);
+                is_gone
+            };
+            if has_ended {
+                grants.forget(&session.identity.id, &session.place);
+            }
+        }
     }
 
     /// Of so many sessions only those to end that the feed has an event for, if the others are

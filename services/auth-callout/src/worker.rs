@@ -1,30 +1,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, Message, Subject, Subscriber};
+use async_nats::{Client, Message, PublishError, Subject, Subscriber};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use leafgate_admission::{Denial, Reason};
-use leafgate_nats_config::subjects::{AUTH_REPLY, AUTH_REQUEST, CALLOUT_QUEUE};
-use leafgate_nats_jwt::{
-    AuthorizationRequest, CurvePublicKey, OpenRequestError, UnverifiedRequest, verify_batch,
-};
+use leafgate_nats_config::subjects::{AUTH_REQUEST, CALLOUT_QUEUE};
 use leafgate_runtime::{LogWriter, Shutdown};
-use rand_core::OsRng;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
-use crate::backlog::{Backlog, Waiting};
+use crate::backlog::Backlog;
 use crate::connect::{ConnectError, Login};
 use crate::decider::{Answer, Case, Decider, Step};
 use crate::decision_log::DecisionLog;
+use crate::intake::{TakenIn, take_in};
 use crate::metrics::Metrics;
 use crate::refusal::denial;
-use crate::servers::Peer;
-
-/// The header that names the xkey of a sealed request (nats-server `auth_callout.go`).
-const XKEY_HEADER: &str = "Nats-Server-Xkey";
 
 /// Requests that are verified together at most.
 const BATCH: usize = 32;
@@ -99,11 +92,14 @@ impl Worker {
                     }
                 }
             }
-            match self
+            let subscribing = self
                 .client
-                .queue_subscribe(AUTH_REQUEST, CALLOUT_QUEUE.into())
-                .await
-            {
+                .queue_subscribe(AUTH_REQUEST, CALLOUT_QUEUE.into());
+            let subscribing = tokio::select! {
+                () = shutdown.cancelled() => break,
+                subscribing = subscribing => subscribing,
+            };
+            match subscribing {
                 Ok(mut requests) => {
                     // Without a connection the subscription waits for one.
                     tokio::select! {
@@ -161,10 +157,14 @@ impl Worker {
 
     /// Gives a subscription up, leaving nothing of it unanswered.
     async fn finish(&mut self, mut requests: Subscriber) {
-        self.leave(&mut requests).await;
-        while let Ok(Some(message)) = timeout(LEAVE_LIMIT, requests.next()).await {
-            self.receive(message);
+        if self.leave(&mut requests).await {
+            while let Ok(Some(message)) = timeout(LEAVE_LIMIT, requests.next()).await {
+                self.receive(message);
+            }
+        } else {
+            self.read_ahead(&mut requests);
         }
+        drop(requests);
         while !self.backlog.is_empty() {
             self.serve_batch().await;
         }
@@ -174,16 +174,21 @@ impl Worker {
         self.log.flush();
     }
 
-    /// Leaves the queue group without losing what the server has already sent.
+    /// Leaves the queue group without losing what the server has already sent. False where that
+    /// can't be told the server: then requests may go on coming without end.
     ///
     /// The client library gives a draining subscription up as soon as it has read once more after
     /// sending UNSUB, so whatever the server sent before it saw UNSUB must have arrived by then.
     /// The connection lives on this thread: while the thread stands still, nothing is read.
-    async fn leave(&mut self, requests: &mut Subscriber) {
+    async fn leave(&mut self, requests: &mut Subscriber) -> bool {
         self.log.flush();
-        if requests.drain().await.is_ok() && within(LEAVE_LIMIT, self.client.flush()).await {
+        if !within(LEAVE_LIMIT, requests.drain()).await {
+            return false;
+        }
+        if within(LEAVE_LIMIT, self.client.flush()).await {
             std::thread::sleep(LEAVE_PAUSE);
         }
+        true
     }
 
     fn read_ahead(&mut self, requests: &mut Subscriber) {
@@ -211,102 +216,16 @@ impl Worker {
             .metrics
             .batch_requests
             .observe(waiting.len() as f64);
-        for (case, reply) in self.verified(waiting) {
+        let TakenIn { authentic, dropped } = take_in(&self.shared.decider, waiting);
+        for (denial, received) in dropped {
+            self.drop_message(denial, received);
+        }
+        for (case, reply) in authentic {
             match self.shared.decider.try_decide(&case) {
                 Step::Done(answer) => self.answer(&case, answer, reply).await,
                 Step::AskServer | Step::LookUp(_) => self.look_up(case, reply),
             }
         }
-    }
-
-    /// The authentic requests among what was received; the rest is dropped and logged.
-    fn verified(&mut self, waiting: Vec<Waiting<Message>>) -> Vec<(Case, Subject)> {
-        let mut verified = Vec::with_capacity(waiting.len());
-        let mut unverified = Vec::with_capacity(waiting.len());
-        let mut places = Vec::with_capacity(waiting.len());
-        for Waiting { item, received } in waiting {
-            match self.open(item, received) {
-                Ok(Opened { request, place }) => match place.trust(request) {
-                    Ok(request) => verified.push(place.into_case(request)),
-                    Err(request) => {
-                        unverified.push(request);
-                        places.push(place);
-                    }
-                },
-                Err(denial) => self.drop_message(denial, received),
-            }
-        }
-        for (result, place) in verify_batch(unverified, &mut OsRng).into_iter().zip(places) {
-            match result {
-                Ok(request) => verified.push(place.into_case(request)),
-                Err(error) => {
-                    self.drop_message(denial(Reason::RequestForged, &error), place.received);
-                }
-            }
-        }
-        verified
-    }
-
-    /// Reads a message as a request, without believing it. The deadline comes before any
-    /// cryptography.
-    fn open(&self, message: Message, received: Duration) -> Result<Opened, Denial> {
-        let shared = &self.shared;
-        if shared.decider.is_late(received) {
-            return Err(Reason::DeadlinePassed.into());
-        }
-        let reply = message
-            .reply
-            .filter(|reply| reply.starts_with(AUTH_REPLY.trim_end_matches('>')))
-            .ok_or(Reason::ReplySubjectForeign)?;
-        let xkey = message
-            .headers
-            .as_ref()
-            .and_then(|headers| headers.get(XKEY_HEADER));
-        let (request, peer) = match xkey {
-            Some(xkey) => {
-                let (request, peer) = self.unseal(&message.payload, xkey.as_str())?;
-                (request, Some(peer))
-            }
-            None if shared.decider.servers.requires_sealing() => {
-                return Err(Reason::RequestUnsealed.into());
-            }
-            None => {
-                let request = UnverifiedRequest::decode(&message.payload)
-                    .map_err(|error| denial(Reason::RequestMalformed, &error))?;
-                (request, None)
-            }
-        };
-        let place = RequestPlace {
-            peer,
-            received,
-            reply,
-        };
-        Ok(Opened { request, place })
-    }
-
-    fn unseal(
-        &self,
-        payload: &Bytes,
-        xkey: &str,
-    ) -> Result<(UnverifiedRequest, Arc<Peer>), Denial> {
-        let broken = |error: &dyn std::error::Error| denial(Reason::RequestSealBroken, error);
-        let xkey = CurvePublicKey::parse(xkey).map_err(|error| broken(&error))?;
-        let peer = self
-            .shared
-            .decider
-            .servers
-            .peer(&xkey)
-            .map_err(|error| broken(&error))?
-            .ok_or_else(|| Denial {
-                reason: Reason::RequestSealBroken,
-                detail: "the request is sealed, but no xkey_seed_file is configured".to_owned(),
-            })?;
-        let request =
-            UnverifiedRequest::open(payload, &peer.shared).map_err(|error| match error {
-                OpenRequestError::Box(error) => broken(&error),
-                OpenRequestError::Decode(error) => denial(Reason::RequestMalformed, &error),
-            })?;
-        Ok((request, peer))
     }
 
     /// Decides in a task of its own, since something must be asked for first; later, if too much
@@ -316,7 +235,7 @@ impl Worker {
             let (shared, client) = (self.shared.clone(), self.client.clone());
             self.lookups.spawn(async move {
                 let mut answer = shared.decider.decide_fully(&case).await;
-                send(&client, &mut answer, reply).await;
+                send(&shared.decider, &client, &case, &mut answer, reply).await;
                 (case, answer)
             });
             return;
@@ -341,7 +260,7 @@ impl Worker {
     }
 
     async fn answer(&mut self, case: &Case, mut answer: Answer, reply: Subject) {
-        send(&self.client, &mut answer, reply).await;
+        send(&self.shared.decider, &self.client, case, &mut answer, reply).await;
         self.note(case, &answer);
     }
 
@@ -367,41 +286,74 @@ async fn within<T, E>(limit: Duration, attempt: impl Future<Output = Result<T, E
     matches!(timeout(limit, attempt).await, Ok(Ok(_)))
 }
 
-async fn send(client: &Client, answer: &mut Answer, reply: Subject) {
-    if let Some(payload) = answer.payload.take()
-        && let Err(error) = client.publish(reply, payload).await
-    {
-        tracing::error!(%error, "an answer could not be sent");
-    }
-}
-
-struct Opened {
-    request: UnverifiedRequest,
-    place: RequestPlace,
-}
-
-/// Where a request came from, and where its answer goes.
-struct RequestPlace {
-    peer: Option<Arc<Peer>>,
-    received: Duration,
+/// Sends the answer while it is in time; else the case ends without one.
+async fn send(
+    decider: &Decider,
+    client: &Client,
+    case: &Case,
+    answer: &mut Answer,
     reply: Subject,
+) {
+    let Some(payload) = answer.payload.take() else {
+        return;
+    };
+    let time_left = decider.time_left(case.received).unwrap_or_default();
+    match hand_over(client, reply, payload, time_left).await {
+        Ok(()) => return,
+        Err(Unsent::Late) => answer.outcome = Err(denial(Reason::DeadlinePassed, &Unsent::Late)),
+        Err(error) => tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "an answer could not be sent"
+        ),
+    }
+    decider.forget(case);
 }
 
-impl RequestPlace {
-    /// Takes the opened box as proof of origin where its xkey is bound to the server.
-    fn trust(&self, request: UnverifiedRequest) -> Result<AuthorizationRequest, UnverifiedRequest> {
-        match self.peer.as_ref().and_then(|peer| peer.binding()) {
-            Some(binding) => request.trust_opened_box(binding),
-            None => Err(request),
-        }
-    }
+#[derive(Debug, thiserror::Error)]
+enum Unsent {
+    #[error("the connection to NATS did not take the answer in time")]
+    Late,
+    #[error("the client library refused the answer")]
+    Refused(#[source] PublishError),
+}
 
-    fn into_case(self, request: AuthorizationRequest) -> (Case, Subject) {
-        let case = Case {
-            request,
-            peer: self.peer,
-            received: self.received,
+/// Gives a message to the connection. While there is none, the client takes so many messages and
+/// then lets the next one wait.
+async fn hand_over(
+    client: &Client,
+    subject: Subject,
+    payload: Bytes,
+    limit: Duration,
+) -> Result<(), Unsent> {
+    let published = timeout(limit, client.publish(subject, payload)).await;
+    published
+        .map_err(|_elapsed| Unsent::Late)?
+        .map_err(Unsent::Refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::ConnectOptions;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_no_connection_takes_is_given_up() {
+        // Nobody listens on port 1, and the client has room for one message until somebody does.
+        let client = ConnectOptions::new()
+            .client_capacity(1)
+            .retry_on_initial_connect()
+            .connect("127.0.0.1:1")
+            .await
+            .unwrap();
+        let answer = async || {
+            let limit = Duration::from_millis(10);
+            let payload = Bytes::from_static(b"answer");
+            hand_over(&client, Subject::from_static("reply"), payload, limit).await
         };
-        (case, self.reply)
+        let answers = async { [answer().await, answer().await] };
+        let [first, second] = timeout(Duration::from_secs(10), answers).await.unwrap();
+        assert!(first.is_ok(), "{first:?}");
+        assert!(matches!(second, Err(Unsent::Late)), "{second:?}");
     }
 }

@@ -97,7 +97,7 @@ async fn without_confirmation_memory_serves_only_while_the_store_fails_and_for_a
     records.look_up(&id(), at(10)).await.unwrap();
     // Not failing, only late: the store is asked.
     assert!(records.cached(&id(), at(14)).is_none());
-    records.fail();
+    records.fail(&timed_out());
     let found = records.cached(&id(), at(14)).unwrap();
     assert_eq!(found.source, Source::Stale);
     assert_eq!(found.good_for, Some(SERVE_STALE - at(4)));
@@ -116,4 +116,35 @@ async fn nothing_is_served_stale_before_the_first_confirmation() {
     records.look_up(&id(), at(1)).await.unwrap();
     assert!(records.cached(&id(), at(1)).is_none());
     assert!(!records.is_fresh(at(1)));
+}
+
+#[tokio::test]
+async fn a_store_that_can_be_asked_is_asked_though_its_feed_can_not_be_read() {
+    let (_store, records) = one_device().await;
+    records.look_up(&id(), at(10)).await.unwrap();
+    records.fail(&StoreError::Corrupt {
+        what: "event 7".to_owned(),
+    });
+    assert!(records.cached(&id(), at(14)).is_none());
+    let found = records.look_up(&id(), at(14)).await.unwrap();
+    assert_eq!((found.source, found.good_for), (Source::Store, None));
+    assert!(!records.is_fresh(at(14)));
+}
+
+#[tokio::test]
+async fn a_replica_serves_between_confirmations_even_if_nothing_may_be_stale() {
+    let (store, _) = one_device().await;
+    let records = Records::new(Arc::new(store), 100, Duration::ZERO);
+    assert!(!records.may_serve(at(1)));
+    records.confirm(at(10));
+    assert!(records.may_serve(at(10)) && records.may_serve(at(12)));
+    assert!(!records.may_serve(at(13)));
+}
+
+#[tokio::test]
+async fn a_replica_serves_until_the_stale_limit() {
+    let (_store, records) = one_device().await;
+    records.fail(&timed_out());
+    assert!(records.may_serve(at(10) + SERVE_STALE - at(1)));
+    assert!(!records.may_serve(at(10) + SERVE_STALE));
 }

@@ -1,0 +1,58 @@
+use leafgate_runtime::Environment;
+
+use super::*;
+
+/// The problems with names and bounds in a configuration that is right but for `change`.
+fn problems(change: impl FnOnce(&mut Config)) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("callout.toml");
+    let text = r#"
+        site = "cph1"
+        replica = "callout-0"
+        trust_domain = [{ name = "default", issuers = [], policies = [] }]
+        [nats]
+        urls = ["tls://leaf-0:4222"]
+        nkey_seed_file = "auth.seed"
+        issuer_seed_file = "issuer.seed"
+        [store]
+        url = "sqlite:registry.db"
+    "#;
+    fs::write(&file, text).unwrap();
+    let mut config = Config::load(&file, &Environment::default()).unwrap();
+    change(&mut config);
+    let mut problems = Problems::default();
+    check_names(&config, &mut problems);
+    problems.0
+}
+
+#[test]
+fn a_subject_prefix_may_have_several_tokens() {
+    assert_eq!(problems(|_| {}), [""; 0]);
+    let found = problems(|config| config.subject_prefix = "acme.device".to_owned());
+    assert_eq!(found, [""; 0]);
+}
+
+#[test]
+fn each_bound_must_leave_something() {
+    type Change = fn(&mut Config);
+    let cases: [(&str, Change); 7] = [
+        ("site", |config| config.site = "a.b".to_owned()),
+        ("deadline_ms", |config| config.limits.deadline_ms = 0),
+        ("deadline_ms", |config| config.limits.deadline_ms = 2_000),
+        ("waiting_requests", |config| {
+            config.limits.waiting_requests = 0;
+        }),
+        ("concurrent_lookups", |config| {
+            config.limits.concurrent_lookups = 0;
+        }),
+        ("cached_devices", |config| config.limits.cached_devices = 0),
+        ("sweep_secs", |config| config.limits.sweep_secs = 0),
+    ];
+    for (key, change) in cases {
+        let found = problems(change);
+        assert!(
+            found.len() == 1 && found[0].contains(key),
+            "{key}: {found:?}"
+        );
+    }
+}
