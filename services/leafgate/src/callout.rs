@@ -27,7 +27,7 @@ pub fn main() -> ExitCode {
     match serve(&arguments, &environment()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            crate::complain(&error);
+            crate::complain(&format!("error: {error:#}"));
             ExitCode::from(2)
         }
     }

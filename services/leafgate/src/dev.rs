@@ -6,12 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use leafgate_identity::UnixMs;
+use leafgate_nats_config::Name;
 use leafgate_processes::NatsServerBinary;
 use leafgate_registry::{Act, Actor};
 use leafgate_runtime::{Clock, Environment, SystemClock, shutdown_on_signals};
 use nix::unistd::{User, geteuid};
 
 use crate::local::{Endpoints, LocalDir, LocalSite, SiteOptions};
+use crate::say;
 
 /// Run a hub, a leaf cluster, a registry and the callout on this machine until Ctrl-C.
 #[derive(Debug, clap::Args)]
@@ -35,7 +37,7 @@ pub struct Arguments {
     replicas: u8,
     /// The site's name, under which the hub sees its devices.
     #[arg(long, value_name = "NAME", default_value = "demo")]
-    site: String,
+    site: Name,
 }
 
 /// What dev and demo let people choose.
@@ -75,7 +77,7 @@ pub async fn run(arguments: &Arguments, environment: &Environment) -> anyhow::Re
         leaf_nodes: arguments.leaf_nodes.into(),
         replicas: arguments.replicas.into(),
     }
-    .options(&arguments.site, environment)?;
+    .options(arguments.site.as_str(), environment)?;
     let act = cli_act(clock.now());
     let dir = LocalDir::create(&arguments.dir)?;
     let started = tokio::select! {
@@ -92,17 +94,17 @@ pub async fn run(arguments: &Arguments, environment: &Environment) -> anyhow::Re
         failure = site.watch() => Some(failure),
         () = shutdown.cancelled() => None,
     };
-    site.stop().await?;
-    match failure {
-        Some(failure) => Err(failure),
-        None => Ok(ExitCode::SUCCESS),
-    }
+    let stopped = site.stop().await;
+    // What ended first explains what could not be ended after it.
+    failure.map_or(stopped, Err)?;
+    Ok(ExitCode::SUCCESS)
 }
 
-#[expect(clippy::print_stdout, reason = "what a person waits for")]
 fn welcome(endpoints: &Endpoints, dir: &LocalDir, secs: f64) {
     let root = dir.root().display();
-    println!("leafgate dev is ready ({secs:.1} s); Ctrl-C ends it, {root} keeps its state");
+    say(&format!(
+        "leafgate dev is ready ({secs:.1} s); Ctrl-C ends it, {root} keeps its state"
+    ));
     for (what, value) in [
         ("devices", endpoints.device_url.clone()),
         ("hub", endpoints.hub_url.clone()),
@@ -111,14 +113,16 @@ fn welcome(endpoints: &Endpoints, dir: &LocalDir, secs: f64) {
         ("endpoints", dir.endpoints().display().to_string()),
         ("logs", dir.logs().display().to_string()),
     ] {
-        println!("  {what:<10} {value}");
+        say(&format!("  {what:<10} {value}"));
     }
-    println!("Try, in another terminal:");
-    println!("  leafgate device register 0001 --type thermostat --out devices --dir {root}");
-    println!(
+    say("Try, in another terminal:");
+    say(&format!(
+        "  leafgate device register 0001 --type thermostat --out devices --dir {root}"
+    ));
+    say(&format!(
         "  leafgate connect 0001 --cert-dir devices --url {} --sub device.0001.cmd",
         endpoints.device_url
-    );
+    ));
 }
 
 /// Who acts on the registry from the command line, and when: the user as whom this process runs,

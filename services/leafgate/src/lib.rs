@@ -7,6 +7,8 @@ pub mod dev;
 pub mod local;
 pub mod wiring;
 
+use std::io::{self, Write};
+
 use leafgate_runtime::Environment;
 
 /// A decision makes and drops many small values. With this allocator it took 63 µs of CPU in place
@@ -25,8 +27,12 @@ fn environment() -> Environment {
         .collect()
 }
 
-/// Prints an error with its causes to standard error.
-#[expect(clippy::print_stderr, reason = "the programs' own error output")]
-fn complain(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+/// Prints a line for whoever reads along. That nobody does any more ends no program.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// The same, on standard error.
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -7,6 +7,7 @@ use leafgate_runtime::Environment;
 use serde::Serialize;
 
 use super::error::{CliError, Exit};
+use crate::complain;
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -176,11 +177,6 @@ fn ask(question: &str, from: &mut impl BufRead, to: &mut impl Write) -> Result<(
             "not confirmed: nothing was done",
         )),
     }
-}
-
-fn complain(text: &str) {
-    // Whoever closed standard error wants to hear nothing.
-    let _ = writeln!(io::stderr(), "{text}");
 }
 
 fn pretty_json(value: &impl Serialize) -> Result<String, CliError> {

@@ -144,19 +144,16 @@ impl From<RegistrarError> for CliError {
 
 impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
-        Self::caused(Exit::Unreachable, &error)
+        Self::caused(exit_of_store(&error), &error)
     }
 }
 
 impl From<VerifyAuditError> for CliError {
     fn from(error: VerifyAuditError) -> Self {
         let exit = match &error {
-            VerifyAuditError::Store(
-                StoreError::Unavailable { .. } | StoreError::Unsupported { .. },
-            ) => Exit::Unreachable,
             // An event that no version could have written breaks the chain as surely.
-            VerifyAuditError::Store(StoreError::Corrupt { .. })
-            | VerifyAuditError::Chain(_)
+            VerifyAuditError::Store(source) => exit_of_store(source),
+            VerifyAuditError::Chain(_)
             | VerifyAuditError::Truncated { .. }
             | VerifyAuditError::HeadDiffers { .. } => Exit::Wrong,
         };
@@ -166,7 +163,7 @@ impl From<VerifyAuditError> for CliError {
 
 impl From<OpenLocalDirError> for CliError {
     fn from(error: OpenLocalDirError) -> Self {
-        Self::caused(Exit::Unreachable, &error)
+        Self::caused(exit_of_local_dir(&error), &error)
     }
 }
 
@@ -208,17 +205,32 @@ impl From<anyhow::Error> for CliError {
 
 /// The exit status that an error within a chain asks for, if it is one of ours.
 fn exit_of(error: &(dyn Error + 'static)) -> Option<Exit> {
-    let unreachable = error.is::<StoreError>()
-        || error.is::<OpenLocalDirError>()
-        || error.is::<OpenCaError>()
-        || error.is::<LoadCaError>();
-    if unreachable {
+    if error.is::<OpenCaError>() || error.is::<LoadCaError>() {
         return Some(Exit::Unreachable);
     }
     let registrar = error.downcast_ref().map(exit_of_registrar);
     registrar
+        .or_else(|| error.downcast_ref().map(exit_of_store))
+        .or_else(|| error.downcast_ref().map(exit_of_local_dir))
         .or_else(|| error.downcast_ref().map(exit_of_log_in))
         .or_else(|| error.downcast_ref().map(exit_of_init))
+}
+
+fn exit_of_store(error: &StoreError) -> Exit {
+    match error {
+        StoreError::Unavailable { .. } | StoreError::Unsupported { .. } => Exit::Unreachable,
+        StoreError::Corrupt { .. } => Exit::Wrong,
+    }
+}
+
+fn exit_of_local_dir(error: &OpenLocalDirError) -> Exit {
+    match error {
+        OpenLocalDirError::Missing { .. } => Exit::Unreachable,
+        OpenLocalDirError::Foreign { .. }
+        | OpenLocalDirError::Kept { .. }
+        | OpenLocalDirError::InUse { .. } => Exit::Conflict,
+        OpenLocalDirError::Unusable { .. } => Exit::Usage,
+    }
 }
 
 fn exit_of_init(error: &InitCaError) -> Exit {
@@ -298,6 +310,13 @@ mod tests {
         ] {
             assert_eq!(CliError::from(error).exit(), exit);
         }
+        // Read directly or on behalf of the registrar, a broken registry is one thing.
+        assert_eq!(CliError::from(corrupt()).exit(), Exit::Wrong);
+        assert_eq!(
+            CliError::from(RegistrarError::Store(corrupt())).exit(),
+            Exit::Wrong
+        );
+        assert_eq!(CliError::from(unavailable()).exit(), Exit::Unreachable);
         assert_eq!(CliError::from(LogInError::Refused).exit(), Exit::Refused);
     }
 

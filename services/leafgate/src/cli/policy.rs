@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::console::{Colour, Style};
-use super::device::{name_and_value, parse_id};
+use super::device::{attributes, name_and_value, parse_id};
 use super::error::{CliError, Exit};
 use super::files::read_text;
 use super::table::count;
@@ -160,7 +160,7 @@ fn explain(arguments: &ExplainArguments, context: &Context) -> Result<Exit, CliE
     let id: DeviceId = parse_id(&arguments.id)?;
     let set = load(&arguments.policy, &arguments.constants.constants())
         .map_err(|error| error.exiting(Exit::Usage))?;
-    let attributes = arguments.attributes.iter().cloned().collect();
+    let attributes = attributes(&arguments.attributes)?;
     let facts = DeviceFacts {
         id: &id,
         device_type: &arguments.device_type,

@@ -77,13 +77,7 @@ async fn init(
     root_key: Option<(&Path, &SecretString)>,
     context: &Context,
 ) -> Result<Exit, CliError> {
-    let dir = LocalDir::create(path).map_err(|error| {
-        let exit = match error {
-            OpenLocalDirError::Foreign { .. } => Exit::Conflict,
-            OpenLocalDirError::Missing { .. } | OpenLocalDirError::Unusable { .. } => Exit::Usage,
-        };
-        CliError::from(error).exiting(exit)
-    })?;
+    let dir = LocalDir::create(path)?;
     let taken = |path: PathBuf, what: &str| {
         let error = format!("{} is {what} already, never overwritten", path.display());
         CliError::new(Exit::Conflict, error).hint("name another folder with --dir")

@@ -97,6 +97,20 @@ fn line(row: &[Cell], widths: &[usize], style: Style) -> String {
     line
 }
 
+/// One page of a list, with how many there are on it, and how to get the next one.
+pub(crate) fn page(table: &Table, noun: &str, next: Option<&str>, style: Style) -> String {
+    let mut text = String::new();
+    if !table.rows.is_empty() {
+        text = table.render(style);
+        text.push('\n');
+    }
+    text.push_str(&count(table.rows.len(), noun));
+    if let Some(next) = next {
+        text.push_str(&format!("; more follow: --after {next}"));
+    }
+    text
+}
+
 /// `1 device`, `2 devices`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
@@ -142,6 +156,19 @@ pump-7   revoked   –      –";
         assert!(text.starts_with("ID       STATE     EXPIRES\n"), "{text}");
         let text = table().without_empty_column("STATE").render(Style::PLAIN);
         assert!(text.contains("STATE"), "{text}");
+    }
+
+    #[test]
+    fn a_page_says_how_to_go_on() {
+        let shown = |table: &Table, next| page(table, "device", next, Style::PLAIN);
+        assert_eq!(shown(&Table::new(&["ID"]), None), "0 devices");
+        let mut table = Table::new(&["ID"]);
+        table.push(vec!["0001".into()]);
+        assert_eq!(shown(&table, None), "ID\n0001\n1 device");
+        assert_eq!(
+            shown(&table, Some("x")),
+            "ID\n0001\n1 device; more follow: --after x"
+        );
     }
 
     #[test]

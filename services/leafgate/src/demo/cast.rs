@@ -130,12 +130,7 @@ impl<'a> Cast<'a> {
         let prepared = issuer.prepare(profile, key.public.clone(), self.clock.now())?;
         let issued = issuer.issue(prepared).await?;
         let stem = self.credentials.join(name);
-        fs::write(stem.with_extension("crt"), &issued.chain_pem)?;
-        fs::write(
-            stem.with_extension("key"),
-            key.private_key_pem.expose_secret(),
-        )?;
-        Ok(())
+        write_credentials(&stem, &issued.chain_pem, &key.private_key_pem)
     }
 }
 

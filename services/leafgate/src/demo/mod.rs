@@ -52,7 +52,7 @@ pub async fn run(arguments: &Arguments, environment: &Environment) -> anyhow::Re
         anyhow::Ok(())
     }
     .await;
-    site.stop().await?;
-    told?;
+    let stopped = site.stop().await;
+    told.and(stopped)?;
     Ok(report.end())
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use leafgate_runtime::{Clock, SystemClock};
 
 use crate::local::SiteOptions;
+use crate::say;
 
 /// Prints the steps as they come out.
 pub(super) struct Report<'a> {
@@ -15,17 +16,13 @@ pub(super) struct Report<'a> {
     failed: usize,
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "what the demo is for: to be read on a terminal"
-)]
 impl<'a> Report<'a> {
     pub(super) fn begin(clock: &'a SystemClock, options: &SiteOptions, dir: &Path) -> Self {
-        println!(
+        say(&format!(
             "leafgate demo: a device's life on real nats-servers ({}), everything under {}\n",
             options.nats_server.version(),
             dir.display()
-        );
+        ));
         Self {
             clock,
             dir: dir.to_owned(),
@@ -38,28 +35,33 @@ impl<'a> Report<'a> {
     /// Something that the story needs is there.
     pub(super) fn set_up(&mut self, what: &str) {
         let took = self.lap();
-        println!("    {:>5.2} s  {what}", took.as_secs_f64());
+        say(&format!("    {:>5.2} s  {what}", took.as_secs_f64()));
     }
 
     /// A step came out, as it must or not.
     pub(super) fn step(&mut self, what: &str, outcome: anyhow::Result<String>) {
         let took = self.lap();
         if self.proven + self.failed == 0 {
-            println!();
+            say("");
         }
         match outcome {
             Ok(seen) => {
                 self.proven += 1;
-                println!("  ✓ {:>5.2} s  {what}", took.as_secs_f64());
+                say(&format!("  ✓ {:>5.2} s  {what}", took.as_secs_f64()));
                 if !seen.is_empty() {
-                    println!("              {seen}");
+                    say(&format!("              {seen}"));
                 }
             }
             Err(error) => {
                 self.failed += 1;
-                println!("  ✗ {:>5.2} s  {what}", took.as_secs_f64());
-                println!("              expected as said; what came: {error:#}");
-                println!("              logs: {}", self.dir.join("logs").display());
+                say(&format!("  ✗ {:>5.2} s  {what}", took.as_secs_f64()));
+                say(&format!(
+                    "              expected as said; what came: {error:#}"
+                ));
+                say(&format!(
+                    "              logs: {}",
+                    self.dir.join("logs").display()
+                ));
             }
         }
     }
@@ -67,16 +69,16 @@ impl<'a> Report<'a> {
     /// The sum, and what to do next.
     pub(super) fn end(self) -> ExitCode {
         let steps = self.proven + self.failed;
-        println!(
+        say(&format!(
             "\n{} of {steps} proven in {:.1} s.",
             self.proven,
             self.clock.monotonic().as_secs_f64()
-        );
+        ));
         if self.failed > 0 {
             return ExitCode::from(1);
         }
-        println!("Next: leafgate dev            the same servers, yours to play with");
-        println!("      docs/first-fleet.md     your own devices");
+        say("Next: leafgate dev            the same servers, yours to play with");
+        say("      docs/first-fleet.md     your own devices");
         ExitCode::SUCCESS
     }
 

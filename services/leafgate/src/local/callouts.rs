@@ -11,6 +11,7 @@ use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::keys::{ISSUER, XKEY, auth_seed, system_seed};
 use super::{LocalDir, LocalKeys, TrustDomainOptions};
 
 /// How long a replica may take until it serves.
@@ -197,12 +198,12 @@ impl CalloutFiles {
                 ca_file: &self.ca_file,
                 cert_file: &self.client_certificate,
                 key_file: &self.client_key,
-                nkey_seed_file: self.keys.path(&format!("{name}-auth")),
-                issuer_seed_file: self.keys.path("callout-issuer"),
-                xkey_seed_file: self.xkey.then(|| self.keys.path("callout-xkey")),
+                nkey_seed_file: self.keys.path(&auth_seed(name)),
+                issuer_seed_file: self.keys.path(ISSUER),
+                xkey_seed_file: self.xkey.then(|| self.keys.path(XKEY)),
             },
             system: System {
-                nkey_seed_file: self.keys.path(&format!("{name}-system")),
+                nkey_seed_file: self.keys.path(&system_seed(name)),
             },
             store: Store {
                 url: format!("sqlite:{}", self.store.display()),

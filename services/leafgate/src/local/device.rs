@@ -1,4 +1,3 @@
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerError, Subscriber};
@@ -6,27 +5,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
-/// The files with which a device logs in.
-#[derive(Debug, Clone)]
-pub struct Credentials {
-    /// Its certificate with the chain.
-    pub certificate: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
-    /// What verifies the server.
-    pub ca: PathBuf,
-}
-
-impl Credentials {
-    /// `ID.crt`, `ID.key` and `ca.crt` in one folder.
-    pub fn in_folder(folder: &Path, id: &str) -> Self {
-        Self {
-            certificate: folder.join(format!("{id}.crt")),
-            key: folder.join(format!("{id}.key")),
-            ca: folder.join("ca.crt"),
-        }
-    }
-}
+use super::Credentials;
 
 /// A device that is logged in, with what has happened to its connection.
 #[derive(Debug)]

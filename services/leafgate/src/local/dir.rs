@@ -1,9 +1,14 @@
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Marks a folder as leafgate's own, so that nothing else is ever emptied.
+/// Marks a folder as leafgate's own. Whoever runs a site in it holds a lock on this file.
 const MARKER: &str = ".leafgate-local";
+
+/// Marks a folder whose content nobody wants to keep: no other is ever emptied.
+const DEMO_MARKER: &str = ".leafgate-demo";
+
+const MADE: &str = "made by leafgate\n";
 
 /// A folder with everything of a local site:
 /// `{registry.db, ca/, nats/, keys/, callout/, logs/, endpoints.json}`.
@@ -30,7 +35,7 @@ impl LocalDir {
             if holds_foreign_files(&dir.root).map_err(unusable)? {
                 return Err(OpenLocalDirError::Foreign { path: dir.root });
             }
-            fs::write(dir.marker(), "made by leafgate\n").map_err(unusable)?;
+            fs::write(dir.marker(), MADE).map_err(unusable)?;
         }
         for folder in [dir.nats(), dir.keys(), dir.callout(), dir.logs()] {
             fs::create_dir_all(&folder).map_err(unusable)?;
@@ -38,7 +43,7 @@ impl LocalDir {
         Ok(dir)
     }
 
-    /// The folder at `root`, as `leafgate dev` or `leafgate demo` left it.
+    /// The folder at `root`, as [`create`](Self::create) left it.
     ///
     /// # Errors
     /// A folder that isn't one of leafgate's.
@@ -55,24 +60,58 @@ impl LocalDir {
         }
     }
 
-    /// The same folder without its content.
+    /// The folder at `root` for what lives only until it is made anew this way.
     ///
     /// # Errors
-    /// A folder that isn't one of leafgate's, or can't be emptied.
+    /// A folder with content that did not come into being this way, or in which a site runs, or
+    /// that can't be emptied.
     pub fn create_empty(root: &Path) -> Result<Self, OpenLocalDirError> {
         let unusable = |source| OpenLocalDirError::Unusable {
             path: root.to_owned(),
             source,
         };
+        let dir = Self {
+            root: root.to_owned(),
+        };
         if root.exists() {
-            if !root.join(MARKER).is_file() && holds_foreign_files(root).map_err(unusable)? {
-                return Err(OpenLocalDirError::Foreign {
-                    path: root.to_owned(),
-                });
-            }
+            let path = || root.to_owned();
+            let is_empty = fs::read_dir(root).map_err(unusable)?.next().is_none();
+            let _lock = match (is_empty || dir.is_for_demo(), dir.is_marked()) {
+                (true, false) => None,
+                (true, true) => Some(dir.lock()?),
+                (false, true) => return Err(OpenLocalDirError::Kept { path: path() }),
+                (false, false) => return Err(OpenLocalDirError::Foreign { path: path() }),
+            };
             fs::remove_dir_all(root).map_err(unusable)?;
         }
+        fs::create_dir_all(root).map_err(unusable)?;
+        for marker in [DEMO_MARKER, MARKER] {
+            fs::write(root.join(marker), MADE).map_err(unusable)?;
+        }
         Self::create(root)
+    }
+
+    /// Keeps others from running a site here, until the file is closed or this process ends.
+    ///
+    /// # Errors
+    /// A site runs here.
+    pub(super) fn lock(&self) -> Result<File, OpenLocalDirError> {
+        let unusable = |source| OpenLocalDirError::Unusable {
+            path: self.root.clone(),
+            source,
+        };
+        let marker = File::open(self.marker()).map_err(unusable)?;
+        match marker.try_lock() {
+            Ok(()) => Ok(marker),
+            Err(TryLockError::WouldBlock) => Err(OpenLocalDirError::InUse {
+                path: self.root.clone(),
+            }),
+            Err(TryLockError::Error(source)) => Err(unusable(source)),
+        }
+    }
+
+    fn is_for_demo(&self) -> bool {
+        self.root.join(DEMO_MARKER).is_file()
     }
 
     fn is_marked(&self) -> bool {
@@ -155,6 +194,24 @@ pub enum OpenLocalDirError {
         /// The folder.
         path: PathBuf,
     },
+    /// It was to be emptied, and holds what was made to be kept.
+    #[error(
+        "{} holds a registry that is not the demo's; name another folder with --dir",
+        path.display()
+    )]
+    Kept {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A site runs there.
+    #[error(
+        "a site is running in {}; end that one first, or name another folder with --dir",
+        path.display()
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The system refuses.
     #[error("the folder {} can't be used", path.display())]
     Unusable {
@@ -171,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_folder_of_leafgate_is_emptied() {
+    fn only_a_folder_of_the_demo_is_emptied() {
         let scratch = tempfile::tempdir().unwrap();
         let foreign = scratch.path().join("foreign");
         fs::create_dir(&foreign).unwrap();
@@ -186,12 +243,39 @@ mod tests {
         ));
         assert!(foreign.join("thesis.txt").is_file());
 
+        let kept = LocalDir::create(&scratch.path().join("sites/kept")).unwrap();
+        fs::write(kept.registry(), "all devices").unwrap();
+        assert!(matches!(
+            LocalDir::create_empty(kept.root()),
+            Err(OpenLocalDirError::Kept { .. })
+        ));
+        assert!(matches!(
+            LocalDir::create_empty(&scratch.path().join("sites")),
+            Err(OpenLocalDirError::Foreign { .. })
+        ));
+        assert!(kept.registry().is_file());
+
         let own = scratch.path().join("own");
-        let dir = LocalDir::create(&own).unwrap();
+        fs::create_dir(&own).unwrap();
+        let dir = LocalDir::create_empty(&own).unwrap();
         fs::write(dir.registry(), "old").unwrap();
         LocalDir::create_empty(&own).unwrap();
         assert!(!dir.registry().exists());
         assert!(LocalDir::open(&own).is_ok());
+    }
+
+    #[test]
+    fn a_folder_in_which_a_site_runs_is_left_alone() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = LocalDir::create_empty(&scratch.path().join("demo")).unwrap();
+        fs::write(dir.registry(), "in use").unwrap();
+        let lock = dir.lock().unwrap();
+        let in_use = |error| matches!(error, OpenLocalDirError::InUse { .. });
+        assert!(in_use(dir.lock().unwrap_err()));
+        assert!(in_use(LocalDir::create_empty(dir.root()).unwrap_err()));
+        assert!(dir.registry().is_file());
+        drop(lock);
+        LocalDir::create_empty(dir.root()).unwrap();
     }
 
     #[test]

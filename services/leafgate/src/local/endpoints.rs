@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use super::files::Draft;
+
 /// Where a running local site can be reached: `endpoints.json`, there only while it runs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Endpoints {
@@ -40,11 +42,10 @@ pub struct Pids {
 impl Endpoints {
     /// Writes the file in one step: whoever finds it finds it whole.
     pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let draft = path.with_extension("json.new");
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
-        fs::write(&draft, text)
-            .and_then(|()| fs::rename(&draft, path))
+        Draft::public(path)
+            .and_then(|draft| draft.publish(&text))
             .with_context(|| format!("can't write {}", path.display()))
     }
 

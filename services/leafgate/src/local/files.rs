@@ -10,8 +10,11 @@ const PUBLIC_MODE: u32 = 0o666;
 /// Writes a new file with one line that only its owner may read.
 pub(crate) fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
     let mut file = create_new(path, PRIVATE_MODE)?;
-    writeln!(file, "{secret}")?;
-    file.sync_all()
+    let written = writeln!(file, "{secret}").and_then(|()| file.sync_all());
+    written.inspect_err(|_| {
+        // Part of a secret is none, and it would stand in the way of a whole one.
+        let _ = fs::remove_file(path);
+    })
 }
 
 fn create_new(path: &Path, mode: u32) -> io::Result<File> {
@@ -63,6 +66,8 @@ impl Draft {
         }
         name.push(format!(".{}.new", std::process::id()));
         let draft = path.with_file_name(name);
+        // One that a killed process left behind. In a container all of them have the same id.
+        let _ = fs::remove_file(&draft);
         Ok(Self {
             file: create_new(&draft, mode)?,
             draft,
@@ -77,8 +82,18 @@ impl Draft {
 
     /// Puts a file with this text into its place.
     pub(crate) fn publish(mut self, text: &str) -> io::Result<()> {
+        self.write(text)?;
+        self.put_in_place()
+    }
+
+    /// Writes the text, for files that must come into being together.
+    pub(super) fn write(&mut self, text: &str) -> io::Result<()> {
         self.file.write_all(text.as_bytes())?;
-        self.file.sync_all()?;
+        self.file.sync_all()
+    }
+
+    /// Puts the file with what was written into its place.
+    pub(super) fn put_in_place(self) -> io::Result<()> {
         fs::rename(&self.draft, &self.path)
     }
 }
@@ -98,6 +113,16 @@ mod tests {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 
+    /// Publishes a private file, which is then the only one in its folder.
+    fn assert_publishes(path: &Path) {
+        Draft::private(path).unwrap().publish("new").unwrap();
+        assert_eq!(
+            (mode(path), fs::read_to_string(path).unwrap()),
+            (0o600, "new".to_owned())
+        );
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
     #[test]
     fn secrets_are_private_and_never_overwritten() {
         let folder = tempfile::tempdir().unwrap();
@@ -115,12 +140,7 @@ mod tests {
         let path = folder.path().join("callout.toml");
         fs::write(&path, "old").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        Draft::private(&path).unwrap().publish("new").unwrap();
-        assert_eq!(
-            (mode(&path), fs::read_to_string(&path).unwrap()),
-            (0o600, "new".to_owned())
-        );
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_publishes(&path);
     }
 
     #[test]
@@ -131,6 +151,15 @@ mod tests {
         drop(Draft::public(&path).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_process_of_the_same_id_left_behind_is_no_obstacle() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("0001.key");
+        let left = format!("0001.key.{}.new", std::process::id());
+        fs::write(folder.path().join(left), "half a k").unwrap();
+        assert_publishes(&path);
     }
 
     #[test]

@@ -1,14 +1,38 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use leafgate_nats_jwt::{CurveKey, KeyKind, SigningKey};
+use leafgate_nats_config::Replica;
+use leafgate_nats_jwt::{CurveKey, KeyKind, SigningKey, UserKey};
 use leafgate_runtime::read_secret;
 use rand_core::OsRng;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::files::write_secret;
 
-/// The seeds of a local site, one a file, made on first use and kept.
+/// The seed that the callout's answers are signed with.
+pub(crate) const ISSUER: &str = "callout-issuer";
+/// The seed that opens what is sealed for the callout.
+pub(crate) const XKEY: &str = "callout-xkey";
+/// The seed of a site's telemetry link to the hub.
+pub(crate) const TELEMETRY_LINK: &str = "uplink-telemetry";
+/// The seed of a site's command link to the hub.
+pub(crate) const COMMAND_LINK: &str = "uplink-commands";
+/// The seed of an application of the hub that reads telemetry.
+pub(crate) const TELEMETRY_APPLICATION: &str = "hub-telemetry";
+/// The seed of an application of the hub that sends commands.
+pub(crate) const COMMAND_APPLICATION: &str = "hub-command";
+
+/// The seed of a replica in the callout's account.
+pub(crate) fn auth_seed(replica: &str) -> String {
+    format!("{replica}-auth")
+}
+
+/// The seed of a replica in the system account.
+pub(crate) fn system_seed(replica: &str) -> String {
+    format!("{replica}-system")
+}
+
+/// The seeds of a site, one a file, made on first use and kept.
 #[derive(Debug, Clone)]
 pub struct LocalKeys {
     folder: PathBuf,
@@ -37,6 +61,32 @@ impl LocalKeys {
         })?;
         SigningKey::from_seed_of(kind, &seed)
             .with_context(|| format!("{}", self.path(name).display()))
+    }
+
+    /// The public half of the user key of this name.
+    ///
+    /// # Errors
+    /// As [`signing`](Self::signing).
+    pub(crate) fn user(&self, name: &str) -> anyhow::Result<UserKey> {
+        Ok(UserKey::try_from(
+            *self.signing(name, KeyKind::User)?.public(),
+        )?)
+    }
+
+    /// The service users of as many callout replicas, by their default names.
+    ///
+    /// # Errors
+    /// As [`signing`](Self::signing).
+    pub(crate) fn replicas(&self, count: u32) -> anyhow::Result<Vec<Replica>> {
+        let replica = |ordinal| {
+            let name = Replica::default_name(ordinal);
+            Ok(Replica {
+                auth: self.user(&auth_seed(name.as_str()))?,
+                system: self.user(&system_seed(name.as_str()))?,
+                name,
+            })
+        };
+        (0..count).map(replica).collect()
     }
 
     /// The curve key of this name.

@@ -17,6 +17,9 @@ use leafgate_registrar::{CertificateKey, Registrar, Service};
 use leafgate_registry::Act;
 
 use super::callouts::CalloutFiles;
+use super::keys::{
+    COMMAND_APPLICATION, COMMAND_LINK, ISSUER, TELEMETRY_APPLICATION, TELEMETRY_LINK, XKEY,
+};
 use super::options::{SiteOptions, TrustDomainOptions};
 use super::{LocalDir, LocalKeys};
 
@@ -32,8 +35,6 @@ const STREAM_BYTES: u64 = 64 << 20;
 /// How long the links to the hub may take.
 const LINK_LIMIT: Duration = Duration::from_secs(10);
 
-pub(super) const TELEMETRY_APPLICATION: &str = "hub-telemetry";
-pub(super) const COMMAND_APPLICATION: &str = "hub-command";
 const STREAM_MANAGER: &str = "hub-streams";
 
 /// Everything that has to be known before the first server starts.
@@ -58,22 +59,12 @@ impl<'a> Plan<'a> {
         act: &'a Act,
     ) -> anyhow::Result<Self> {
         let keys = LocalKeys::in_folder(&dir.keys());
-        let replicas = (0..REPLICAS_MAX)
-            .map(|ordinal| {
-                let name = Replica::default_name(u32::try_from(ordinal)?);
-                Ok(Replica {
-                    auth: user_key(&keys, &format!("{name}-auth"))?,
-                    system: user_key(&keys, &format!("{name}-system"))?,
-                    name,
-                })
-            })
-            .collect::<anyhow::Result<_>>()?;
         Ok(Self {
             site: Name::parse(&options.site)?,
-            issuer: keys.signing("callout-issuer", KeyKind::Account)?,
-            telemetry_link: Arc::new(keys.signing("uplink-telemetry", KeyKind::User)?),
-            command_link: Arc::new(keys.signing("uplink-commands", KeyKind::User)?),
-            replicas,
+            issuer: keys.signing(ISSUER, KeyKind::Account)?,
+            telemetry_link: Arc::new(keys.signing(TELEMETRY_LINK, KeyKind::User)?),
+            command_link: Arc::new(keys.signing(COMMAND_LINK, KeyKind::User)?),
+            replicas: keys.replicas(u32::try_from(REPLICAS_MAX)?)?,
             keys,
             dir,
             options,
@@ -96,10 +87,10 @@ impl<'a> Plan<'a> {
                 servers_before_2_15_1: self.options.nats_server.version()
                     < ServerVersion::release(2, 15, 1),
             }],
-            telemetry_applications: vec![user_key(&self.keys, TELEMETRY_APPLICATION)?],
-            command_applications: vec![user_key(&self.keys, COMMAND_APPLICATION)?],
+            telemetry_applications: vec![self.keys.user(TELEMETRY_APPLICATION)?],
+            command_applications: vec![self.keys.user(COMMAND_APPLICATION)?],
             stream_manager: streams
-                .then(|| user_key(&self.keys, STREAM_MANAGER))
+                .then(|| self.keys.user(STREAM_MANAGER))
                 .transpose()?,
             administrator: None,
         };
@@ -125,7 +116,7 @@ impl<'a> Plan<'a> {
         let curve_key = self
             .options
             .xkey
-            .then(|| self.keys.curve("callout-xkey"))
+            .then(|| self.keys.curve(XKEY))
             .transpose()?;
         let config = LeafConfig {
             site: self.site.clone(),
@@ -301,10 +292,6 @@ fn own_policy(dir: &LocalDir) -> anyhow::Result<PathBuf> {
             .with_context(|| format!("can't write {}", path.display()))?;
     }
     Ok(path)
-}
-
-fn user_key(keys: &LocalKeys, name: &str) -> anyhow::Result<UserKey> {
-    public(&keys.signing(name, KeyKind::User)?)
 }
 
 fn public(key: &SigningKey) -> anyhow::Result<UserKey> {

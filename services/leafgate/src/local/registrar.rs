@@ -1,15 +1,12 @@
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
 use leafgate_identity::{Binding, CnPattern, DeviceId, TrustDomain, TrustDomainName, TrustDomains};
 use leafgate_pki::{CaDirectory, Intermediate, Issuer, RootKey};
 use leafgate_registrar::{Issuers, Registrar};
 use leafgate_registry::{Act, NewDevice};
-use secrecy::{ExposeSecret, SecretString};
+use rand_core::{OsRng, RngCore};
 
-use super::files::Draft;
 use super::{LocalDir, TRUST_DOMAIN};
 use crate::wiring::open_local_store;
 
@@ -54,7 +51,8 @@ async fn join(ca: &CaDirectory, dir: &LocalDir) -> anyhow::Result<Registrar> {
         devices: Arc::new(devices),
         servers: Arc::new(servers),
     };
-    Ok(Registrar::new(store, issuers, Arc::new(domains)))
+    let random = || OsRng.next_u32();
+    Ok(Registrar::new(store, issuers, Arc::new(domains), random))
 }
 
 /// A device of the local site's trust domain, with nothing but a type.
@@ -71,69 +69,4 @@ pub fn new_device(id: DeviceId, device_type: &str) -> NewDevice {
 
 fn trust_domain() -> TrustDomainName {
     TrustDomainName::parse(TRUST_DOMAIN).expect("the name is one token")
-}
-
-/// Writes a certificate with its chain to `stem.crt` and its key, for its owner only, to
-/// `stem.key`; files of an earlier certificate are replaced.
-///
-/// # Errors
-/// Which file can't be written.
-pub fn write_credentials(
-    stem: &Path,
-    chain_pem: &str,
-    private_key_pem: &SecretString,
-) -> anyhow::Result<()> {
-    CredentialFiles::prepare(stem)?.write(chain_pem, private_key_pem)
-}
-
-/// The places of a certificate and its key, to be prepared before they are made.
-#[derive(Debug)]
-pub(crate) struct CredentialFiles {
-    certificate: Draft,
-    key: Draft,
-}
-
-impl CredentialFiles {
-    /// `stem.crt` and `stem.key`.
-    pub(crate) fn prepare(stem: &Path) -> anyhow::Result<Self> {
-        let (certificate, key) = (with_suffix(stem, ".crt"), with_suffix(stem, ".key"));
-        Ok(Self {
-            certificate: Draft::public(&certificate).with_context(|| unwritable(&certificate))?,
-            key: Draft::private(&key).with_context(|| unwritable(&key))?,
-        })
-    }
-
-    pub(crate) fn certificate(&self) -> &Path {
-        self.certificate.path()
-    }
-
-    pub(crate) fn key(&self) -> &Path {
-        self.key.path()
-    }
-
-    /// Puts both into their places.
-    pub(crate) fn write(
-        self,
-        chain_pem: &str,
-        private_key_pem: &SecretString,
-    ) -> anyhow::Result<()> {
-        let Self { certificate, key } = self;
-        let (certificate_path, key_path) = (certificate.path().to_owned(), key.path().to_owned());
-        key.publish(private_key_pem.expose_secret())
-            .with_context(|| unwritable(&key_path))?;
-        certificate
-            .publish(chain_pem)
-            .with_context(|| unwritable(&certificate_path))
-    }
-}
-
-fn unwritable(path: &Path) -> String {
-    format!("can't write {}", path.display())
-}
-
-/// Names of services have dots: no part of them is an extension to be replaced.
-fn with_suffix(stem: &Path, suffix: &str) -> PathBuf {
-    let mut path = stem.as_os_str().to_owned();
-    path.push(suffix);
-    path.into()
 }

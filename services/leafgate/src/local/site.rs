@@ -1,4 +1,4 @@
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,8 +8,9 @@ use leafgate_registry::Act;
 
 use super::callouts::{Callout, CalloutFiles};
 use super::endpoints::Endpoints;
+use super::keys::{COMMAND_APPLICATION, TELEMETRY_APPLICATION};
 use super::options::SiteOptions;
-use super::plan::{COMMAND_APPLICATION, Plan, REPLICAS_MAX, TELEMETRY_APPLICATION};
+use super::plan::{Plan, REPLICAS_MAX};
 use super::registrar::open_registrar;
 use super::{LocalDir, LocalKeys};
 
@@ -20,6 +21,8 @@ const GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct LocalSite {
     dir: LocalDir,
+    /// Keeps others from running a site in the same folder.
+    _lock: File,
     nats_server: NatsServerBinary,
     hub: NatsServer,
     leaves: Vec<NatsServer>,
@@ -32,7 +35,7 @@ impl LocalSite {
     /// there lives on: registry, authorities and keys.
     ///
     /// # Errors
-    /// Which part did not start and why, with the end of its log.
+    /// A site runs there already, or which part did not start and why, with the end of its log.
     pub async fn start(dir: LocalDir, options: &SiteOptions, act: &Act) -> anyhow::Result<Self> {
         ensure!(
             options.replicas <= REPLICAS_MAX,
@@ -40,6 +43,7 @@ impl LocalSite {
             options.replicas
         );
         ensure!(options.leaf_nodes >= 1, "at least one leaf node is needed");
+        let lock = dir.lock()?;
         let registrar = open_registrar(&dir, act).await?;
         let plan = Plan::new(&dir, options, &registrar, act).await?;
         let hub = plan.start_hub().await?;
@@ -51,6 +55,7 @@ impl LocalSite {
         }
         let site = Self {
             dir,
+            _lock: lock,
             nats_server: options.nats_server.clone(),
             hub,
             leaves,
@@ -71,7 +76,7 @@ impl LocalSite {
             hub_command_nkey_file: keys.path(COMMAND_APPLICATION),
             hub_command_inbox_prefix: leafgate_nats_config::subjects::COMMAND_INBOX_PREFIX
                 .to_owned(),
-            ca_file: self.dir.ca().join("root.crt"),
+            ca_file: self.files.ca_file.clone(),
             health_url: self
                 .callouts
                 .first()

@@ -1,9 +1,11 @@
 //! From a CA to checked configurations of servers and replicas.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{Desk, project};
+use crate::support::{Desk, Done, project};
 
 /// A folder with a CA and a registry, and the flags that name them.
 fn desk() -> (Desk, String) {
@@ -148,6 +150,11 @@ fn hostile_and_impossible_names_are_refused() {
             "connection_rate_limit is 0",
         ),
         ("--site demo --replicas-max 0", "--replicas-max"),
+        (
+            "--site demo --device-port 0",
+            "on port 0: give another port",
+        ),
+        ("--site demo --hub-address hub:0", "hub:0"),
         ("--site demo --further-site demo", "write NAME=KEY,KEY"),
         (
             "--site demo --without-hub --hub-address hub:7422",
@@ -157,6 +164,21 @@ fn hostile_and_impossible_names_are_refused() {
         let said = desk.fails(&format!("nats-config --out deploy {arguments}"), 2);
         assert!(said.contains(words), "{arguments}: {said}");
         assert!(!desk.path("deploy/leaf-1.conf").exists(), "{arguments}");
+    }
+}
+
+#[test]
+fn a_path_that_no_configuration_can_name_is_refused() {
+    let desk = Desk::empty();
+    for option in ["--policy", "--cert-file", "--callout-key-file"] {
+        let mut command = desk.command(["nats-config", "--out", "deploy", "--site", "demo"]);
+        command
+            .arg(option)
+            .arg(OsStr::from_bytes(b"/etc/\xff.file"));
+        let done: Done = command.output().unwrap().into();
+        assert_eq!(done.exit, 2, "{done:#?}");
+        assert!(done.stderr.contains("is not UTF-8: rename it"), "{done:#?}");
+        assert!(!desk.path("deploy/leaf-1.conf").exists());
     }
 }
 

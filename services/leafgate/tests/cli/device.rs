@@ -207,6 +207,28 @@ fn what_policies_see_can_be_changed() {
 }
 
 #[test]
+fn edits_side_by_side_are_all_kept() {
+    const EDITS: usize = 8;
+    let desk = Desk::with_registry();
+    desk.ok("device register 0001 --attr zone=north");
+    let edits: Vec<_> = (0..EDITS)
+        .map(|number| {
+            let attribute = format!("attr-{number}=set");
+            desk.command(["device", "edit", "0001", "--attr", &attribute])
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for mut edit in edits {
+        assert!(edit.wait().unwrap().success());
+    }
+    let device = desk.json("device show 0001");
+    let attributes = device["attributes"].as_object().unwrap();
+    assert_eq!(attributes.len(), 1 + EDITS, "{attributes:?}");
+}
+
+#[test]
 fn errors_say_what_to_do() {
     let desk = Desk::with_registry();
     desk.ok("device register 0001");

@@ -64,6 +64,11 @@ fn a_grant_is_explained() {
         said.contains("denied (connection-type-not-allowed)"),
         "{said}"
     );
+    let (exit, _, said) = at_home("policy explain 0001 --attr zone=a --attr zone=b");
+    assert_eq!(
+        (exit, said.as_str()),
+        (2, "error: --attr zone is given twice\n")
+    );
     let (_, json, _) = at_home("policy explain 0001 --output json");
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["policy"]["name"], "device");

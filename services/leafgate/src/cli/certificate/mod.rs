@@ -18,7 +18,7 @@ pub(super) use self::view::{
 use super::Context;
 use super::error::{CliError, Exit};
 use super::registry::RegistryArguments;
-use super::table::{Table, count};
+use super::table::{self, Table};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -115,14 +115,6 @@ async fn list(
         next: next.as_deref(),
     };
     context.console.show(&view, |style| {
-        let sum = count(page.items.len(), "certificate");
-        let more = next
-            .iter()
-            .map(|next| format!("; more follow: --after {next}"));
-        let sum = format!("{sum}{}", more.collect::<String>());
-        if page.items.is_empty() {
-            return sum;
-        }
         let now = context.clock.now();
         let mut table = Table::new(&["CERTIFICATE", "HOLDER", "PROFILE", "STATUS", "EXPIRES"]);
         for certificate in &page.items {
@@ -134,7 +126,7 @@ async fn list(
                 expiry_cell(certificate.not_after, now),
             ]);
         }
-        format!("{}\n{sum}", table.render(style))
+        table::page(&table, "certificate", next.as_deref(), style)
     })?;
     Ok(Exit::Done)
 }

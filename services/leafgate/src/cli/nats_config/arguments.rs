@@ -87,13 +87,13 @@ pub(in crate::cli) struct Arguments {
     key_file: PathBuf,
     /// The root, which verifies servers.
     #[arg(long, value_name = "FILE", default_value = "/etc/leafgate/root.crt", help_heading = FILES)]
-    ca_file: PathBuf,
+    pub(super) ca_file: PathBuf,
     /// The intermediate that signs devices.
     #[arg(long, value_name = "FILE", default_value = "/etc/leafgate/devices.crt", help_heading = FILES)]
-    devices_ca_file: PathBuf,
+    pub(super) devices_ca_file: PathBuf,
     /// The intermediate that signs servers.
     #[arg(long, value_name = "FILE", default_value = "/etc/leafgate/servers.crt", help_heading = FILES)]
-    servers_ca_file: PathBuf,
+    pub(super) servers_ca_file: PathBuf,
 
     /// How many replicas of the callout there may ever be.
     #[arg(
@@ -109,7 +109,7 @@ pub(in crate::cli) struct Arguments {
     pub(super) callout_cert_file: PathBuf,
     /// Its key.
     #[arg(long, value_name = "FILE", default_value = "/etc/leafgate/callout.key", help_heading = CALLOUT)]
-    callout_key_file: PathBuf,
+    pub(super) callout_key_file: PathBuf,
     /// Where replicas find the seeds [default: the folder of --keys-dir].
     #[arg(long, value_name = "DIR", help_heading = CALLOUT)]
     callout_keys_dir: Option<PathBuf>,
@@ -131,7 +131,7 @@ pub(in crate::cli) struct Arguments {
         default_value = "/etc/leafgate/policies/device.toml",
         help_heading = CALLOUT
     )]
-    policies: Vec<PathBuf>,
+    pub(super) policies: Vec<PathBuf>,
     /// Where a replica serves its probes and metrics.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9090", help_heading = CALLOUT)]
     pub(super) health_listen: SocketAddr,
@@ -253,12 +253,18 @@ impl Arguments {
     }
 }
 
+/// Configuration files name paths in UTF-8.
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, CliError> {
+    if path.to_str().is_none() {
+        let error = format!("the path {path:?} is not UTF-8: rename it");
+        return Err(CliError::usage(error));
+    }
     std::path::absolute(path).map_err(|error| CliError::file("use", path, &error))
 }
 
 fn of_node(path: &Path, node: &str) -> PathBuf {
-    PathBuf::from(path.to_string_lossy().replace(NODE, node))
+    let named = path.to_str().map(|text| text.replace(NODE, node).into());
+    named.unwrap_or_else(|| path.to_owned())
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 use std::path::Path;
 
 use super::arguments::{AbsolutePaths, Arguments};
-use super::secrets::{ISSUER, XKEY, auth_seed, system_seed};
 use crate::local::LocalKeys;
+use crate::local::keys::{ISSUER, XKEY, auth_seed, system_seed};
 
 /// The configuration of one callout replica.
 pub(super) fn render(arguments: &Arguments, paths: &AbsolutePaths, replica: &str) -> String {

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod callout;
+mod next;
 mod secrets;
 mod servers;
 
@@ -90,47 +91,8 @@ pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliE
             table.render(style),
             count(view.files.len(), "file"),
             view.keys_dir.display(),
-            next(arguments, &view),
+            next::lines(arguments, &view),
         )
     })?;
     Ok(Exit::Done)
-}
-
-fn next(arguments: &Arguments, view: &ConfigView) -> String {
-    let first = |role| {
-        let file = view.files.iter().find(|file| file.role == role);
-        file.map(|file| file.path.display().to_string())
-    };
-    let certificates = arguments.certificate_of("NODE");
-    let client = &arguments.callout_cert_file;
-    let mut lines = vec![format!(
-        "put certificates where the files name them: {}, {}",
-        certificates.display(),
-        client.display()
-    )];
-    if let Some(file) = first("hub") {
-        lines.push(format!(
-            "nats-server -c {file}   each node with its own file"
-        ));
-        let SiteView {
-            name,
-            telemetry_key,
-            command_key,
-        } = &view.site;
-        lines.push(format!(
-            "where the hub has further sites, it knows this one by --further-site {name}={telemetry_key},{command_key}"
-        ));
-    }
-    lines.extend(first("leaf").map(|file| format!("nats-server -c {file}")));
-    if let Some(file) = first("callout") {
-        lines.push(format!("leafgate config check --config {file}"));
-        lines.push(format!(
-            "leafgate-callout --config {file}   each replica with its own file"
-        ));
-    }
-    lines
-        .iter()
-        .map(|line| format!("  {line}"))
-        .collect::<Vec<_>>()
-        .join("\n")
 }

@@ -14,19 +14,9 @@ use super::arguments::{AbsolutePaths, Arguments};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::files::write_new_secret;
 use crate::local::LocalKeys;
-
-pub(super) const ISSUER: &str = "callout-issuer";
-pub(super) const XKEY: &str = "callout-xkey";
-
-/// The seed of a replica in the callout's account.
-pub(super) fn auth_seed(replica: &str) -> String {
-    format!("{replica}-auth")
-}
-
-/// The seed of a replica in the system account.
-pub(super) fn system_seed(replica: &str) -> String {
-    format!("{replica}-system")
-}
+use crate::local::keys::{
+    COMMAND_APPLICATION, COMMAND_LINK, ISSUER, TELEMETRY_APPLICATION, TELEMETRY_LINK, XKEY,
+};
 
 /// Every key of the site, from the folder of its seeds.
 pub(super) struct Secrets {
@@ -54,32 +44,19 @@ impl Secrets {
             .create(folder)
             .map_err(|error| CliError::file("make the folder", folder, &error))?;
         let keys = LocalKeys::in_folder(folder);
-        let replicas = (0..arguments.replicas_max).map(|ordinal| {
-            let name = Replica::default_name(ordinal);
-            Ok(Replica {
-                auth: user(&keys, &auth_seed(name.as_str()))?,
-                system: user(&keys, &system_seed(name.as_str()))?,
-                name,
-            })
-        });
         Ok(Self {
-            replicas: replicas.collect::<Result<_, CliError>>()?,
+            replicas: keys.replicas(arguments.replicas_max).map_err(unusable)?,
             issuer: AccountKey::try_from(*signing(&keys, ISSUER, KeyKind::Account)?.public())
                 .map_err(|error| CliError::caused(Exit::Usage, &error))?,
             xkey: *keys.curve(XKEY).map_err(unusable)?.public(),
-            telemetry_link: Arc::new(signing(&keys, "uplink-telemetry", KeyKind::User)?),
-            command_link: Arc::new(signing(&keys, "uplink-commands", KeyKind::User)?),
-            telemetry_application: user(&keys, "hub-telemetry")?,
-            command_application: user(&keys, "hub-command")?,
+            telemetry_link: Arc::new(signing(&keys, TELEMETRY_LINK, KeyKind::User)?),
+            command_link: Arc::new(signing(&keys, COMMAND_LINK, KeyKind::User)?),
+            telemetry_application: keys.user(TELEMETRY_APPLICATION).map_err(unusable)?,
+            command_application: keys.user(COMMAND_APPLICATION).map_err(unusable)?,
             leaf_routes: route_secret(&folder.join("leaf-routes.secret"))?,
             hub_routes: route_secret(&folder.join("hub-routes.secret"))?,
         })
     }
-}
-
-fn user(keys: &LocalKeys, name: &str) -> Result<UserKey, CliError> {
-    UserKey::try_from(*signing(keys, name, KeyKind::User)?.public())
-        .map_err(|error| CliError::caused(Exit::Usage, &error))
 }
 
 fn signing(keys: &LocalKeys, name: &str, kind: KeyKind) -> Result<SigningKey, CliError> {
