@@ -13,37 +13,41 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use leafgate_auth_callout::Config;
 use leafgate_policy::{Constants, PolicySet, PolicySource};
+use leafgate_processes::Child;
 
-use crate::support::{PATIENCE, options, project};
+use crate::support::{options, project};
 
-#[test]
-fn the_readme_is_true() {
-    run_document("README.md");
+/// How long a site in the background may take to come up, and to end.
+const SITE_PATIENCE: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn the_readme_is_true() {
+    run_document("README.md").await;
 }
 
-#[test]
-fn the_first_fleet_is_true() {
-    run_document("docs/first-fleet.md");
+#[tokio::test]
+async fn the_first_fleet_is_true() {
+    run_document("docs/first-fleet.md").await;
 }
 
-#[test]
-fn the_page_on_policies_is_true() {
-    run_document("docs/policies.md");
+#[tokio::test]
+async fn the_page_on_policies_is_true() {
+    run_document("docs/policies.md").await;
 }
 
-#[test]
-fn the_page_on_the_callout_is_true() {
-    run_document("docs/callout.md");
+#[tokio::test]
+async fn the_page_on_the_callout_is_true() {
+    run_document("docs/callout.md").await;
 }
 
-#[test]
-fn the_page_on_performance_is_true() {
-    run_document("docs/performance.md");
+#[tokio::test]
+async fn the_page_on_performance_is_true() {
+    run_document("docs/performance.md").await;
 }
 
 #[test]
@@ -73,7 +77,7 @@ struct Block {
     text: String,
 }
 
-fn run_document(name: &str) {
+async fn run_document(name: &str) {
     let blocks = blocks(&fs::read_to_string(project().join(name)).unwrap());
     assert!(!blocks.is_empty(), "{name} has no block");
     let mut stage = Stage::new();
@@ -92,7 +96,7 @@ fn run_document(name: &str) {
                     status.parse().unwrap(),
                 );
             }
-            ["sh", "background"] => stage.start(&place, &block.text),
+            ["sh", "background"] => stage.start(&block.text).await,
             ["sh", "cluster"] => stage.lint(&place, &block.text),
             ["toml", "policy"] => check_policy(&place, block.text),
             ["toml", "callout"] => check_config(&place, &block.text),
@@ -100,6 +104,7 @@ fn run_document(name: &str) {
             _ => panic!("{place}: a block with info string {:?}", block.info),
         }
     }
+    stage.end().await;
 }
 
 fn blocks(text: &str) -> Vec<Block> {
@@ -129,8 +134,8 @@ fn blocks(text: &str) -> Vec<Block> {
 
 /// A folder to run commands in, with the fresh programs first on the PATH.
 struct Stage {
-    folder: tempfile::TempDir,
     background: Option<Child>,
+    folder: tempfile::TempDir,
 }
 
 impl Stage {
@@ -179,20 +184,25 @@ impl Stage {
         );
     }
 
-    fn start(&mut self, place: &str, script: &str) {
+    async fn start(&mut self, script: &str) {
         let script = format!("exec {script}");
-        let child = Self::command(&script, self.folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        self.background = Some(child);
+        let command = Self::command(&script, self.folder.path());
+        let log = self.folder.path().join("background.log");
+        let child = Child::start("the site", command, &log).unwrap();
         let endpoints = self.folder.path().join(".leafgate/endpoints.json");
-        let started = Instant::now();
-        while !endpoints.is_file() {
-            let ended = self.background.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none(), "{place}: ended with {ended:?}");
-            assert!(started.elapsed() < PATIENCE * 3, "{place}: no site came up");
-            std::thread::sleep(Duration::from_millis(20));
+        self.background
+            .insert(child)
+            .wait_until("endpoints.json", SITE_PATIENCE, async || {
+                Ok(endpoints.is_file().then_some(()))
+            })
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    async fn end(self) {
+        if let Some(mut site) = self.background {
+            let status = site.stop(SITE_PATIENCE).await.unwrap();
+            assert!(status.success(), "the site did not end in order: {status}");
         }
     }
 
@@ -214,20 +224,6 @@ impl Stage {
             assert!(help.status.success(), "{place}: {line}");
             for flag in words.filter(|word| word.starts_with("--")) {
                 assert!(text.contains(flag), "{place}: {line}: {flag} is unknown");
-            }
-        }
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.background.take() {
-            let pid = i32::try_from(child.id()).unwrap();
-            let terminate = nix::sys::signal::Signal::SIGTERM;
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), terminate);
-            let ended = child.wait();
-            if !std::thread::panicking() {
-                assert!(ended.unwrap().success(), "the site did not end in order");
             }
         }
     }

@@ -1,7 +1,9 @@
-use crate::support::{PATIENCE, TestSite, act, nats_server, options};
+//! The life of a device's session, on every version of nats-server that leafgate supports.
+
 use leafgate::local::LogInError;
-use leafgate_identity::DeviceId;
-use leafgate_registry::RevocationReason;
+
+use crate::support::decisions::counts;
+use crate::support::{PATIENCE, TestSite, nats_server, options};
 
 #[tokio::test]
 async fn a_registered_device_logs_in_and_revocation_ends_its_session() {
@@ -59,9 +61,7 @@ async fn log_in_refusal_and_kick(site: &mut TestSite) {
     assert!(refusal.contains("device.0002.status"), "{refusal}");
     echo.unsubscribe().await.unwrap();
 
-    let id = DeviceId::parse("0001").unwrap();
-    let reason = RevocationReason::KeyCompromise;
-    site.registrar.revoke(&id, reason, &act()).await.unwrap();
+    site.revoke("0001").await;
     device.ended(PATIENCE).await.unwrap();
     let mark = site.mark();
     assert!(matches!(
@@ -70,5 +70,6 @@ async fn log_in_refusal_and_kick(site: &mut TestSite) {
     ));
     site.logged(mark, "decision denied reason=device-revoked device=0001")
         .await;
-    assert!(site.denials("device-revoked").await >= 1);
+    let counts = counts(&site.site.callouts()[0]).await;
+    assert!(counts["device-revoked"] >= 1);
 }

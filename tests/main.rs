@@ -10,6 +10,7 @@
 
 mod documents;
 mod drain;
+mod frozen;
 mod grants;
 mod isolation;
 mod load;

@@ -4,29 +4,17 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use leafgate::local::LogInError;
-use leafgate_identity::DeviceId;
-use leafgate_registry::RevocationReason;
 
 use crate::support::devices::{confirm, connects};
 use crate::support::in_process::{InProcess, free_address};
-use crate::support::{PATIENCE, TestSite, act, eventually, options};
+use crate::support::{PATIENCE, TestSite, eventually, options, without_replicas};
 
 /// How long known devices are let in from memory, here.
 const SERVE_STALE: Duration = Duration::from_secs(5);
 
-async fn revoke(site: &TestSite, id: &str) {
-    let id = DeviceId::parse(id).unwrap();
-    site.registrar
-        .revoke(&id, RevocationReason::KeyCompromise, &act())
-        .await
-        .unwrap();
-}
-
 #[tokio::test]
 async fn without_the_registry_known_devices_get_in_for_a_limited_time_and_others_do_not() {
-    let mut options = options();
-    options.replicas = 0;
-    let site = TestSite::start(&options).await;
+    let site = TestSite::start(&without_replicas()).await;
     let callout = InProcess::start_with(&site, 0, |config| {
         config.limits.serve_stale_secs = SERVE_STALE.as_secs();
     })
@@ -39,8 +27,8 @@ async fn without_the_registry_known_devices_get_in_for_a_limited_time_and_others
     let mut before = site.log_in("known").await.unwrap();
     let mut revoked = site.log_in("revoked").await.unwrap();
     let mut unseen_revoked = site.log_in("unseen-revoked").await.unwrap();
-    revoke(&site, "revoked").await;
-    revoke(&site, "unseen-revoked").await;
+    site.revoke("revoked").await;
+    site.revoke("unseen-revoked").await;
     revoked.ended(PATIENCE).await.unwrap();
     unseen_revoked.ended(PATIENCE).await.unwrap();
     drop(unseen_revoked);
@@ -98,15 +86,13 @@ async fn without_the_registry_known_devices_get_in_for_a_limited_time_and_others
 
 #[tokio::test]
 async fn a_revocation_during_the_outage_counts_from_its_end() {
-    let mut options = options();
-    options.replicas = 0;
-    let site = TestSite::start(&options).await;
+    let site = TestSite::start(&without_replicas()).await;
     let callout = InProcess::start(&site, 0).await;
     site.register("0001").await;
     let mut device = site.log_in("0001").await.unwrap();
     callout.store.set_reachable(false);
     callout.answers("/readyz", "registry").await;
-    revoke(&site, "0001").await;
+    site.revoke("0001").await;
     confirm(&mut device).await;
     callout.store.set_reachable(true);
     device.ended(PATIENCE).await.unwrap();
@@ -118,9 +104,7 @@ async fn a_revocation_during_the_outage_counts_from_its_end() {
 
 #[tokio::test]
 async fn liveness_depends_on_neither_nats_nor_the_registry() {
-    let mut options = options();
-    options.replicas = 0;
-    let mut site = TestSite::start(&options).await;
+    let mut site = TestSite::start(&without_replicas()).await;
     let callout = InProcess::start(&site, 0).await;
     site.register("0001").await;
     callout.applied().await;
@@ -170,7 +154,7 @@ async fn a_leaf_server_that_restarts_is_a_new_one_to_verify() {
     let id = |line: &str| line.split_once("server_id=").unwrap().1.to_owned();
     assert_ne!(id(&first), id(&second));
     ready(&mut site, "HTTP/1.0 200").await;
-    revoke(&site, "0001").await;
+    site.revoke("0001").await;
     device.ended(PATIENCE).await.unwrap();
     assert!(matches!(
         site.log_in("0001").await,
@@ -192,7 +176,7 @@ async fn with_one_of_two_leaf_servers_gone_devices_log_in_at_the_other() {
     })
     .await;
     confirm(&mut device).await;
-    revoke(&site, "0001").await;
+    site.revoke("0001").await;
     device.ended(PATIENCE).await.unwrap();
     ready(&mut site, "\"degraded\":[]").await;
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use leafgate_identity::UnixMs;
 
-use super::bench::{Bench, BenchOptions};
+use crate::support::bench::{Bench, BenchOptions};
 use crate::support::decisions::{Witness, gauge};
 use crate::support::{TestSite, act, options};
 

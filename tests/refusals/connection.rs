@@ -2,6 +2,7 @@
 //! refuses them, and they hear "Authorization Violation" and nothing else.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use leafgate::local::{SiteOptions, TrustDomainOptions, new_device};
@@ -188,8 +189,33 @@ fn malformed_rows(own: &ScratchCa) -> Vec<Row> {
             "name-malformed",
         ),
         Row::new(
+            "a URI as alternative name",
+            own.sign(&device_leaf(&cn_of("0001")).with_uri("spiffe://example.org/0001")),
+            "name-malformed",
+        ),
+        Row::new(
+            "an address as alternative name",
+            own.sign(&device_leaf(&cn_of("0001")).with_ip_address(Ipv4Addr::LOCALHOST.into())),
+            "name-malformed",
+        ),
+        Row::new(
+            "an e-mail address as alternative name",
+            own.sign(&device_leaf(&cn_of("0001")).with_email("0001@example.org")),
+            "name-malformed",
+        ),
+        Row::new(
             "a CA certificate",
             own.sign(&device_leaf(&cn_of("0001")).with_ca_flag()),
+            "certificate-malformed",
+        ),
+        Row::new(
+            "a serial number of zero",
+            own.sign(&device_leaf(&cn_of("0001")).with_raw_serial(&[0])),
+            "certificate-malformed",
+        ),
+        Row::new(
+            "a serial number of 21 octets",
+            own.sign(&device_leaf(&cn_of("0001")).with_raw_serial(&[1; 21])),
             "certificate-malformed",
         ),
     ]
@@ -267,6 +293,8 @@ async fn certificate_rows(
 
     let twin = register(registrar, "twin").await;
     let same_serial = device_leaf(&cn_of("twin")).with_serial(twin.issued.serial);
+    let twins_key = KeyedCertificate::from(twin);
+    let same_key = own.sign_for(&same_serial, twins_key.private_key_pem());
     vec![
         Row::new(
             "a certificate from before its id was deleted and registered again",
@@ -286,6 +314,11 @@ async fn certificate_rows(
         Row::new(
             "the same serial number from the same issuer",
             own.sign(&same_serial),
+            "certificate-unknown",
+        ),
+        Row::new(
+            "the same serial number and key from the same issuer",
+            same_key.unwrap(),
             "certificate-unknown",
         ),
     ]

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use leafgate_testkit::scratch_ca::{ScratchCa, ScratchLeaf};
-use rcgen::ExtendedKeyUsagePurpose;
+use leafgate_testkit::scratch_ca::{ExtendedKeyUsagePurpose, ScratchCa, ScratchLeaf};
 use rustls::AlertDescription::{
-    self, BadCertificate, CertificateExpired, CertificateRequired, HandshakeFailure, UnknownCA,
+    self, BadCertificate, CertificateExpired, CertificateRequired, DecodeError, HandshakeFailure,
+    UnknownCA,
 };
 use rustls::version::{TLS12, TLS13};
 
@@ -112,6 +112,13 @@ fn rows(site: &TestSite) -> Vec<Row> {
             "a certificate of the root itself",
             root.sign(&device).into(),
             UnknownCA,
+        ),
+        row(
+            "a negative serial number",
+            devices
+                .sign(&device.clone().with_raw_serial(&[0xff]))
+                .into(),
+            DecodeError,
         ),
         row(
             "a certificate for servers only",

@@ -5,8 +5,7 @@ mod answered;
 mod limits;
 mod silent;
 
-use super::bench::Bench;
-use super::made_up_server::Message;
+use crate::support::bench::{Bench, Message};
 use crate::support::decisions::Witness;
 
 struct Row {

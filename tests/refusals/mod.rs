@@ -6,9 +6,7 @@
 //!   connections that are hard to make;
 //! - [`clock`]: by, or in spite of, clocks that disagree.
 
-mod bench;
 mod clock;
 mod connection;
 mod handshake;
-mod made_up_server;
 mod message;

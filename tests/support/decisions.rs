@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use leafgate::local::Callout;
 use leafgate_processes::LogMark;
 
-use super::{PATIENCE, eventually};
+use super::{PATIENCE, eventually, metric};
 
 /// Decisions so far: `allowed`, or the reason of a refusal.
-pub(crate) type Counts = BTreeMap<String, u64>;
+pub type Counts = BTreeMap<String, u64>;
 
 /// The decisions that a callout has counted.
-pub(crate) async fn counts(callout: &Callout) -> Counts {
+pub async fn counts(callout: &Callout) -> Counts {
     let metrics = callout.get("/metrics").await.unwrap();
     let decisions = metrics
         .lines()
@@ -29,14 +29,14 @@ pub(crate) async fn counts(callout: &Callout) -> Counts {
 }
 
 /// Sees all that a callout decides from a moment on.
-pub(crate) struct Witness {
+pub struct Witness {
     mark: LogMark,
     counts: Counts,
 }
 
 impl Witness {
     /// From now on.
-    pub(crate) async fn begin(callout: &mut Callout) -> Self {
+    pub async fn begin(callout: &mut Callout) -> Self {
         Self {
             counts: counts(callout).await,
             mark: callout.child_mut().log().mark().unwrap(),
@@ -46,12 +46,7 @@ impl Witness {
     /// Waits for the log to tell of as many decisions, and asserts that it tells of these and no
     /// others, in any order, and that the metrics agree: each is `allowed` or the reason of a
     /// refusal. Returns the lines.
-    pub(crate) async fn saw(
-        self,
-        callout: &mut Callout,
-        row: &str,
-        expected: &[&str],
-    ) -> Vec<String> {
+    pub async fn saw(self, callout: &mut Callout, row: &str, expected: &[&str]) -> Vec<String> {
         let log = callout.child_mut().log().clone();
         let lines = || -> Vec<String> {
             let text = log.since(self.mark).unwrap();
@@ -89,18 +84,13 @@ impl Witness {
 }
 
 /// What a gauge of the callout stands at.
-pub(crate) async fn gauge(callout: &Callout, name: &str) -> i64 {
+pub async fn gauge(callout: &Callout, name: &str) -> i64 {
     let metrics = callout.get("/metrics").await.unwrap();
-    let start = format!("leafgate_callout_{name} ");
-    let value = metrics.lines().find_map(|line| line.strip_prefix(&start));
-    value
-        .unwrap_or_else(|| panic!("no gauge {name}"))
-        .parse()
-        .unwrap()
+    metric(&metrics, &format!("leafgate_callout_{name}"))
 }
 
 /// Waits until the callout remembers so many sessions.
-pub(crate) async fn sessions(callout: &Callout, expected: i64) {
+pub async fn sessions(callout: &Callout, expected: i64) {
     eventually(&format!("{expected} sessions"), async || {
         (gauge(callout, "sessions").await == expected).then_some(())
     })

@@ -15,6 +15,9 @@ use super::{PATIENCE, TestSite};
 /// Registrations under way at once: the registry groups what waits into one transaction.
 const REGISTRATIONS: usize = 16;
 
+/// Revocations under way at once.
+const REVOCATIONS: usize = 20;
+
 /// Where devices log in and with which files, apart from the site, so that tests can act on the
 /// site meanwhile.
 #[derive(Debug, Clone)]
@@ -55,6 +58,15 @@ impl TestSite {
             .collect::<Vec<_>>()
             .await;
         ids
+    }
+
+    /// Revokes these devices, `REVOCATIONS` at once.
+    pub async fn revoke_many(&self, ids: &[String]) {
+        let revocations = stream::iter(ids).map(|id| self.revoke(id));
+        revocations
+            .buffer_unordered(REVOCATIONS)
+            .collect::<Vec<()>>()
+            .await;
     }
 
     /// An application of the hub.

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 
 use leafgate::local::http_get;
 use leafgate::wiring::open_store_read_only;
@@ -10,11 +11,12 @@ use leafgate_auth_callout::{Config, Setup, run};
 use leafgate_registry::DeviceStore;
 use leafgate_runtime::{Environment, LogFormat, LogOutput, Shutdown, SystemClock};
 use leafgate_testkit::delaying_store::{DelayControl, DelayingStore};
-use tokio::task::JoinHandle;
+use tokio::runtime::Builder;
 
-use super::{TestSite, eventually};
+use super::{TestSite, eventually, metric};
 
-/// A running replica. Dropped, it is told to end.
+/// A running replica, on a thread of its own. Dropped, it ends in order, so it should be dropped
+/// before its site: without NATS that takes some seconds.
 pub struct InProcess {
     /// What the replica's store does.
     pub store: DelayControl,
@@ -22,7 +24,8 @@ pub struct InProcess {
     health: SocketAddr,
     log: SharedLog,
     shutdown: Shutdown,
-    running: JoinHandle<anyhow::Result<()>>,
+    /// Until its end is awaited.
+    running: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
 impl InProcess {
@@ -54,13 +57,14 @@ impl InProcess {
         let delaying = Arc::new(DelayingStore::new(registry.clone(), store.clone()));
         let log = SharedLog::default();
         let shutdown = Shutdown::new();
-        let running = tokio::spawn({
+        let running = thread::spawn({
             let (log, shutdown) = (log.clone(), shutdown.clone());
             let setup = Setup::load(config).unwrap();
-            async move {
+            move || {
+                let runtime = Builder::new_current_thread().enable_all().build().unwrap();
                 let output = LogOutput::new(LogFormat::Text, log);
                 let clock = Arc::new(SystemClock::start());
-                run(setup, delaying, clock, &output, shutdown).await
+                runtime.block_on(run(setup, delaying, clock, &output, shutdown))
             }
         });
         Self {
@@ -69,7 +73,7 @@ impl InProcess {
             health,
             log,
             shutdown,
-            running,
+            running: Some(running),
         }
     }
 
@@ -95,26 +99,18 @@ impl InProcess {
     }
 
     /// The value of a metric without labels.
-    pub async fn metric(&self, name: &str) -> u64 {
-        let metrics = self.get("/metrics").await.unwrap();
-        let line = metrics
-            .lines()
-            .find(|line| line.starts_with(&format!("{name} ")));
-        let value = line.and_then(|line| line.rsplit(' ').next());
-        value
-            .unwrap_or_else(|| panic!("no metric {name}"))
-            .parse()
-            .unwrap()
+    pub async fn metric(&self, name: &str) -> i64 {
+        metric(&self.get("/metrics").await.unwrap(), name)
     }
 
-    /// Waits until it has applied every change that the registry holds now.
-    pub async fn applied(&self) {
-        let head = self.registry.position().await.unwrap();
+    /// Waits until it has applied every change that the registry holds now; the newest's number.
+    pub async fn applied(&self) -> u64 {
+        let newest = self.registry.position().await.unwrap().seq;
         eventually("the newest change", async || {
             let applied = self.metric("leafgate_callout_feed_sequence").await;
-            (applied >= head.seq).then_some(())
+            (applied >= i64::try_from(newest).unwrap()).then_some(newest)
         })
-        .await;
+        .await
     }
 
     /// How many decisions it has logged with these words.
@@ -138,8 +134,9 @@ impl InProcess {
 
     /// Waits for its end, after it was told.
     pub async fn ended(mut self) -> anyhow::Result<()> {
-        let running = &mut self.running;
-        let ended = tokio::time::timeout(super::PATIENCE, running).await;
+        let running = self.running.take().unwrap();
+        let ended = tokio::task::spawn_blocking(move || running.join().unwrap());
+        let ended = tokio::time::timeout(super::PATIENCE, ended).await;
         ended.expect("the replica does not end").unwrap()
     }
 }
@@ -147,6 +144,10 @@ impl InProcess {
 impl Drop for InProcess {
     fn drop(&mut self) {
         self.shutdown.cancel();
+        if let Some(running) = self.running.take() {
+            // What went wrong in it is for the test to notice.
+            let _ = running.join();
+        }
     }
 }
 

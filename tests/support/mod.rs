@@ -1,11 +1,13 @@
 //! A whole local site for a test, and devices that act on it.
 
-pub(crate) mod decisions;
-pub(crate) mod raw_device;
-
+pub mod bench;
+pub mod decisions;
 pub mod devices;
+pub mod evictions;
 pub mod in_process;
 pub mod observer;
+pub mod raw_device;
+pub mod wire;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +20,7 @@ use leafgate::local::{
 use leafgate_identity::{DeviceId, SerialNumber, UnixMs};
 use leafgate_processes::{LogMark, NatsServerBinary, ServerVersion};
 use leafgate_registrar::{CertificateKey, Registrar};
-use leafgate_registry::{Act, Actor};
+use leafgate_registry::{Act, Actor, RevocationReason};
 
 /// How long a test waits for what must happen.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,6 +45,14 @@ pub fn options() -> SiteOptions {
     let newest = NatsServerBinary::DEFAULT_VERSION.to_string();
     let callout = PathBuf::from(env!("CARGO_BIN_EXE_leafgate-callout"));
     SiteOptions::new("demo", nats_server(&newest), callout)
+}
+
+/// The same without replicas: the test starts its own.
+pub fn without_replicas() -> SiteOptions {
+    SiteOptions {
+        replicas: 0,
+        ..options()
+    }
 }
 
 /// Who acts in tests, now.
@@ -131,6 +141,13 @@ impl TestSite {
         made.issued.serial
     }
 
+    /// Revokes a device and all its certificates.
+    pub async fn revoke(&self, id: &str) {
+        let id = DeviceId::parse(id).unwrap();
+        let reason = RevocationReason::KeyCompromise;
+        self.registrar.revoke(&id, reason, &act()).await.unwrap();
+    }
+
     /// Logs in with the files of this name.
     pub async fn log_in(&self, name: &str) -> Result<Device, LogInError> {
         Device::log_in(
@@ -154,16 +171,14 @@ impl TestSite {
             .await
             .unwrap_or_else(|error| panic!("{error}"))
     }
+}
 
-    /// How often the first callout has refused for this reason, by its metrics.
-    pub async fn denials(&mut self, reason: &str) -> u64 {
-        let metrics = self.site.callouts()[0].get("/metrics").await.unwrap();
-        let label = format!("outcome=\"denied\",reason=\"{reason}\"}} ");
-        let line = metrics.lines().find(|line| line.contains(&label));
-        let count = line.and_then(|line| line.rsplit(' ').next());
-        count
-            .unwrap_or_else(|| panic!("no metric for {reason}"))
-            .parse()
-            .unwrap()
-    }
+/// The value of a metric without labels, in what /metrics answers.
+pub fn metric(metrics: &str, name: &str) -> i64 {
+    let start = format!("{name} ");
+    let value = metrics.lines().find_map(|line| line.strip_prefix(&start));
+    value
+        .unwrap_or_else(|| panic!("no metric {name}"))
+        .parse()
+        .unwrap()
 }

@@ -14,12 +14,12 @@ use leafgate_sessions::{Connection, ConnectionFilter, SystemAccount};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::TestSite;
+use super::{TestSite, eventually};
 
 /// The service user that no replica of a test takes.
 const SPARE_REPLICA: &str = "callout-7";
 
-/// A user of the system account.
+/// A user of the leaf cluster's system account.
 pub struct Observer {
     client: Client,
     system: SystemAccount,
@@ -39,17 +39,7 @@ pub struct Span {
 
 impl Observer {
     pub async fn connect(site: &TestSite) -> Self {
-        let folder = site.site.dir().keys();
-        let keys = LocalKeys::in_folder(&folder);
-        let seed = read_secret(&keys.path(&format!("{SPARE_REPLICA}-system"))).unwrap();
-        let client = ConnectOptions::with_nkey(seed.expose_secret().to_owned())
-            .add_root_certificates(site.site.endpoints().ca_file)
-            .add_client_certificate(folder.join("callout.crt"), folder.join("callout.key"))
-            .require_tls(true)
-            .custom_inbox_prefix(format!("_INBOX.{SPARE_REPLICA}"))
-            .connect(&site.url)
-            .await
-            .unwrap();
+        let client = connect(site, "system").await;
         let system = SystemAccount::new(client.clone(), Duration::from_secs(5));
         Self { client, system }
     }
@@ -80,6 +70,21 @@ impl Observer {
     }
 }
 
+/// Logs in as the spare replica, with its key for this account: `system` or `auth`.
+pub async fn connect(site: &TestSite, account: &str) -> Client {
+    let folder = site.site.dir().keys();
+    let keys = LocalKeys::in_folder(&folder);
+    let seed = read_secret(&keys.path(&format!("{SPARE_REPLICA}-{account}"))).unwrap();
+    ConnectOptions::with_nkey(seed.expose_secret().to_owned())
+        .add_root_certificates(site.site.endpoints().ca_file)
+        .add_client_certificate(folder.join("callout.crt"), folder.join("callout.key"))
+        .require_tls(true)
+        .custom_inbox_prefix(format!("_INBOX.{SPARE_REPLICA}"))
+        .connect(&site.url)
+        .await
+        .unwrap()
+}
+
 impl History {
     /// All sessions of a device.
     pub fn of(&self, device: &str) -> Vec<Span> {
@@ -89,6 +94,18 @@ impl History {
             .filter(|span| span.device == device)
             .cloned()
             .collect()
+    }
+
+    /// Waits for the end of every session.
+    pub async fn all_ended(&self) {
+        eventually("the end of every session", async || {
+            let spans = self.0.lock().unwrap();
+            spans
+                .values()
+                .all(|span| span.ended.is_some())
+                .then_some(())
+        })
+        .await;
     }
 
     fn note(&self, what: &str, event: &Value) {

@@ -35,18 +35,22 @@ const LEAF_NODE_HELLO: &str = concat!(
 
 /// A certificate with its chain, and its key.
 #[derive(Debug, Clone)]
-pub(crate) struct KeyedCertificate {
+pub struct KeyedCertificate {
     chain_pem: String,
     private_key_pem: String,
 }
 
 impl KeyedCertificate {
     /// What is in `stem.crt` and `stem.key`.
-    pub(crate) fn read(stem: &Path) -> Self {
+    pub fn read(stem: &Path) -> Self {
         Self {
             chain_pem: fs::read_to_string(stem.with_extension("crt")).unwrap(),
             private_key_pem: fs::read_to_string(stem.with_extension("key")).unwrap(),
         }
+    }
+
+    pub fn private_key_pem(&self) -> &str {
+        &self.private_key_pem
     }
 }
 
@@ -71,7 +75,7 @@ impl From<DeviceCredentials> for KeyedCertificate {
 
 /// How an attempt ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     /// The server refused the TLS handshake.
     Alert(AlertDescription),
     /// The server closed the connection.
@@ -82,15 +86,15 @@ pub(crate) enum End {
 
 /// What came of one attempt.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Attempt {
+pub struct Attempt {
     /// What the server said, from the handshake on.
-    pub(crate) lines: Vec<String>,
-    pub(crate) end: End,
+    pub lines: Vec<String>,
+    pub end: End,
 }
 
 impl Attempt {
     /// A refusal by the callout, of which the device learns this much and nothing more.
-    pub(crate) fn violation() -> Self {
+    pub fn violation() -> Self {
         Self {
             lines: vec!["-ERR 'Authorization Violation'".to_owned()],
             end: End::Closed,
@@ -98,7 +102,7 @@ impl Attempt {
     }
 
     /// A refusal in the handshake.
-    pub(crate) fn alert(alert: AlertDescription) -> Self {
+    pub fn alert(alert: AlertDescription) -> Self {
         Self {
             lines: Vec::new(),
             end: End::Alert(alert),
@@ -108,7 +112,7 @@ impl Attempt {
 
 /// A device, or a leaf node of one.
 #[derive(Debug, Clone)]
-pub(crate) struct RawDevice {
+pub struct RawDevice {
     address: SocketAddr,
     tls: Arc<ClientConfig>,
     hello: &'static str,
@@ -116,7 +120,7 @@ pub(crate) struct RawDevice {
 
 impl RawDevice {
     /// A device that connects to `address`, trusts `ca_file` and shows `certificate`.
-    pub(crate) fn new(
+    pub fn new(
         address: SocketAddr,
         ca_file: &Path,
         certificate: Option<&KeyedCertificate>,
@@ -148,7 +152,7 @@ impl RawDevice {
     }
 
     /// The same as a leaf node.
-    pub(crate) fn into_leaf_node(self) -> Self {
+    pub fn into_leaf_node(self) -> Self {
         Self {
             hello: LEAF_NODE_HELLO,
             ..self
@@ -156,7 +160,7 @@ impl RawDevice {
     }
 
     /// Connects once.
-    pub(crate) async fn attempt(&self) -> Attempt {
+    pub async fn attempt(&self) -> Attempt {
         let device = self.clone();
         tokio::task::spawn_blocking(move || device.connect())
             .await

@@ -10,8 +10,8 @@ use leafgate_registry::NewDevice;
 use leafgate_testkit::scratch_ca::{ScratchCa, ScratchLeaf};
 
 use super::{Row, assert_refused};
-use crate::refusals::bench::{Bench, BenchOptions, act_at, chain, id, issue};
 use crate::support::act;
+use crate::support::bench::{Bench, BenchOptions, act_at, chain, id, issue};
 use crate::support::decisions::Witness;
 
 const POLICY: &str = r#"
@@ -20,7 +20,6 @@ name = "pump"
 account = "DEVICES"
 match = { device_type = "pump" }
 publish.allow = ["{prefix}.{id}.status"]
-subscribe.allow = ["{prefix}.{id}.cmd"]
 session = { connection_types = ["STANDARD", "MQTT"] }
 
 [[policy]]
@@ -28,7 +27,6 @@ name = "guarded"
 account = "DEVICES"
 match = { device_type = "guarded" }
 publish.allow = ["{prefix}.{id}.status"]
-subscribe.allow = ["{prefix}.{id}.cmd"]
 session = { sources = ["10.0.0.0/8", "2001:db8::/32"] }
 
 [[policy]]
@@ -36,7 +34,6 @@ name = "located"
 account = "DEVICES"
 match = { device_type = "located" }
 publish.allow = ["{prefix}.{id}.{attr.room}"]
-subscribe.allow = ["{prefix}.{id}.cmd"]
 "#;
 
 #[tokio::test]

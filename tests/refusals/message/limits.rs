@@ -5,9 +5,8 @@ use std::time::Duration;
 use leafgate_nats_jwt::UserKey;
 use tokio::sync::oneshot;
 
-use crate::refusals::bench::{Bench, BenchOptions};
-use crate::refusals::made_up_server::{MadeUpServer, Message};
 use crate::support::PATIENCE;
+use crate::support::bench::{Bench, BenchOptions, MadeUpServer, Message};
 use crate::support::decisions::Witness;
 
 /// Half of the time for which the callout waits for the system account, at most.

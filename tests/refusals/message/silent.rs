@@ -5,10 +5,8 @@ use rand_core::OsRng;
 use serde_json::json;
 
 use super::{Row, assert_ignored};
-use crate::refusals::bench::{Bench, BenchOptions};
-use crate::refusals::made_up_server::{
-    MadeUpServer, Message, Reply, resigned, unsigned, with_header, with_signature_of,
-};
+use crate::support::bench::made_up_server::{resigned, unsigned, with_header, with_signature_of};
+use crate::support::bench::{Bench, BenchOptions, MadeUpServer, Message, Reply};
 use crate::support::decisions::Witness;
 
 /// Longer than the leeway for clocks that differ.

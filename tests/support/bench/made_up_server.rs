@@ -11,24 +11,24 @@ use serde_json::Value;
 const WAITS_SECS: i64 = 3;
 
 /// Signs and seals requests as a nats-server does.
-pub(super) struct MadeUpServer {
+pub struct MadeUpServer {
     key: SigningKey,
     curve: CurveKey,
 }
 
 /// A message to the callout: what is in it, and for whom the answer would be.
 #[derive(Clone)]
-pub(super) struct Message {
-    pub(super) payload: Vec<u8>,
+pub struct Message {
+    pub payload: Vec<u8>,
     /// The header `Nats-Server-Xkey`.
-    pub(super) xkey: Option<String>,
-    pub(super) reply: Reply,
-    pub(super) user: UserKey,
+    pub xkey: Option<String>,
+    pub reply: Reply,
+    pub user: UserKey,
 }
 
 /// Where the answer is to go.
 #[derive(Clone, Copy)]
-pub(super) enum Reply {
+pub enum Reply {
     /// Where the requester listens.
     Inbox,
     /// Somewhere else.
@@ -37,32 +37,32 @@ pub(super) enum Reply {
 }
 
 impl MadeUpServer {
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             key: SigningKey::generate(KeyKind::Server, &mut OsRng),
             curve: CurveKey::generate(&mut OsRng),
         }
     }
 
-    pub(super) fn id(&self) -> ServerKey {
+    pub fn id(&self) -> ServerKey {
         ServerKey::try_from(*self.key.public()).unwrap()
     }
 
-    pub(super) fn key(&self) -> &SigningKey {
+    pub fn key(&self) -> &SigningKey {
         &self.key
     }
 
-    pub(super) fn xkey(&self) -> &CurvePublicKey {
+    pub fn xkey(&self) -> &CurvePublicKey {
         self.curve.public()
     }
 
-    pub(super) fn shared(&self, with: &CurvePublicKey) -> SharedBox {
+    pub fn shared(&self, with: &CurvePublicKey) -> SharedBox {
         self.curve.shared(with).unwrap()
     }
 
     /// What this server says, at `now_secs`, to the holder of `subject` of a client that connects
     /// with this chain.
-    pub(super) fn claims(&self, subject: &str, chain: &[String], now_secs: i64) -> RequestClaims {
+    pub fn claims(&self, subject: &str, chain: &[String], now_secs: i64) -> RequestClaims {
         let user = SigningKey::generate(KeyKind::User, &mut OsRng);
         RequestClaims {
             subject: subject.to_owned(),
@@ -101,7 +101,7 @@ impl MadeUpServer {
 
 impl Message {
     /// Bytes that came in no box.
-    pub(super) fn plain(payload: impl Into<Vec<u8>>, user: UserKey) -> Self {
+    pub fn plain(payload: impl Into<Vec<u8>>, user: UserKey) -> Self {
         Self {
             payload: payload.into(),
             xkey: None,
@@ -111,7 +111,7 @@ impl Message {
     }
 
     /// Bytes in a box.
-    pub(super) fn sealed(payload: &[u8], shared: &SharedBox, xkey: &str, user: UserKey) -> Self {
+    pub fn sealed(payload: &[u8], shared: &SharedBox, xkey: &str, user: UserKey) -> Self {
         let mut nonce = [0; leafgate_nats_jwt::NONCE_BYTES];
         OsRng.fill_bytes(&mut nonce);
         Self {
@@ -120,13 +120,13 @@ impl Message {
         }
     }
 
-    pub(super) fn with_reply(self, reply: Reply) -> Self {
+    pub fn with_reply(self, reply: Reply) -> Self {
         Self { reply, ..self }
     }
 }
 
 /// The token with other claims, signed again.
-pub(super) fn resigned(token: &str, key: &SigningKey, change: impl FnOnce(&mut Value)) -> String {
+pub fn resigned(token: &str, key: &SigningKey, change: impl FnOnce(&mut Value)) -> String {
     let [header, claims, _signature] = parts(token);
     let mut claims: Value = serde_json::from_slice(&decode(claims)).unwrap();
     change(&mut claims);
@@ -134,19 +134,19 @@ pub(super) fn resigned(token: &str, key: &SigningKey, change: impl FnOnce(&mut V
 }
 
 /// The token with another header, signed again.
-pub(super) fn with_header(token: &str, header: &str, key: &SigningKey) -> String {
+pub fn with_header(token: &str, header: &str, key: &SigningKey) -> String {
     let [_header, claims, _signature] = parts(token);
     sign(&encode(header.as_bytes()), claims, key)
 }
 
 /// The token without its signature.
-pub(super) fn unsigned(token: &str) -> String {
+pub fn unsigned(token: &str) -> String {
     let [header, claims, _signature] = parts(token);
     format!("{header}.{claims}.")
 }
 
 /// The claims of one token over the signature of another.
-pub(super) fn with_signature_of(token: &str, other: &str) -> String {
+pub fn with_signature_of(token: &str, other: &str) -> String {
     let [header, claims, _signature] = parts(token);
     let [_header, _claims, signature] = parts(other);
     format!("{header}.{claims}.{signature}")

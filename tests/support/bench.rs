@@ -1,6 +1,8 @@
 //! A callout process on a nats-server that has no auth_callout, so that a test can ask in
 //! nats-server's place, with whatever message it likes.
 
+pub mod made_up_server;
+
 mod processes;
 
 use std::future::Future;
@@ -21,9 +23,12 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use self::processes::Keys;
-use super::made_up_server::{MadeUpServer, Message, Reply};
-use crate::support::decisions::Witness;
-use crate::support::{PATIENCE, act};
+use super::decisions::Witness;
+use super::evictions::Evictions;
+use super::wire::Wire;
+use super::{PATIENCE, act};
+
+pub use self::made_up_server::{MadeUpServer, Message, Reply};
 
 /// Where the requester listens, as a nats-server would.
 const INBOX: &str = "$SYS._INBOX.requester";
@@ -33,32 +38,38 @@ const AGE: i64 = 30 * 24;
 
 /// How a bench differs from the plain one.
 #[derive(Default)]
-pub(super) struct BenchOptions {
+pub struct BenchOptions {
     /// Whether requests are sealed.
-    pub(super) xkey: bool,
+    pub xkey: bool,
     /// `[limits]` of the callout.
-    pub(super) limits: &'static str,
+    pub limits: &'static str,
     /// Policies in place of the shipped ones.
-    pub(super) policy: Option<&'static str>,
+    pub policy: Option<&'static str>,
     /// Variables of the callout's environment.
-    pub(super) environment: Vec<(String, String)>,
+    pub environment: Vec<(String, String)>,
+    /// Whether the callout reaches the nats-server over a wire that the test can hold.
+    pub wire: bool,
 }
 
 /// Everything that runs.
-pub(super) struct Bench {
-    pub(super) callout: Callout,
+pub struct Bench {
+    pub callout: Callout,
+    /// Between the callout and the nats-server, if asked for.
+    pub wire: Option<Wire>,
     /// A server that the system account knows.
-    pub(super) server: MadeUpServer,
+    pub server: MadeUpServer,
     /// What requests are addressed to.
-    pub(super) issuer: AccountKey,
+    pub issuer: AccountKey,
     /// The callout's, if requests are sealed.
-    pub(super) xkey: Option<CurvePublicKey>,
+    pub xkey: Option<CurvePublicKey>,
     requester: Client,
     answers: Subscriber,
     sent: u64,
     tester: Client,
-    eavesdropper: Client,
-    overheard: Vec<Subscriber>,
+    /// What another replica hears beside its own answers.
+    evictions: Evictions,
+    /// The answers to another replica.
+    foreign_answers: Subscriber,
     good_chain: Vec<String>,
     _nats_server: NatsServer,
     _folder: tempfile::TempDir,
@@ -66,12 +77,12 @@ pub(super) struct Bench {
 
 impl Bench {
     /// Starts everything.
-    pub(super) async fn start(options: BenchOptions) -> Self {
+    pub async fn start(options: BenchOptions) -> Self {
         Self::start_prepared(options, async |_| {}).await.0
     }
 
     /// The same, after `prepare` has filled the registry, which was founded weeks ago.
-    pub(super) async fn start_prepared<T>(
+    pub async fn start_prepared<T>(
         options: BenchOptions,
         prepare: impl AsyncFnOnce(&Registrar) -> T,
     ) -> (Self, T) {
@@ -84,8 +95,13 @@ impl Bench {
         let keys = Keys::in_folder(&dir);
         let nats_server = keys.start_nats_server(&dir).await;
         let address = nats_server.ports().client;
+        let wire = match options.wire {
+            true => Some(Wire::to(address).await),
+            false => None,
+        };
+        let callout_address = wire.as_ref().map_or(address, Wire::address);
         let callout = keys
-            .start_callout(&dir, &format!("nats://{address}"), &options)
+            .start_callout(&dir, &format!("nats://{callout_address}"), &options)
             .await;
 
         let connect = |key: SigningKey| async move {
@@ -95,15 +111,10 @@ impl Bench {
         let requester = connect(keys.user("requester")).await;
         let answers = requester.subscribe(format!("{INBOX}.*")).await.unwrap();
         let eavesdropper = connect(keys.user("callout-1-auth")).await;
-        let mut overheard = Vec::new();
-        for subject in ["leafgate.v1.evict", "_INBOX.callout-1.>"] {
-            overheard.push(eavesdropper.subscribe(subject).await.unwrap());
-        }
-        for client in [&requester, &eavesdropper] {
-            client.flush().await.unwrap();
-        }
+        let foreign_answers = eavesdropper.subscribe("_INBOX.callout-1.>").await.unwrap();
         let bench = Self {
             callout,
+            wire,
             server: MadeUpServer::new(),
             issuer: keys.issuer(),
             xkey: options.xkey.then(|| keys.xkey()),
@@ -111,8 +122,8 @@ impl Bench {
             answers,
             sent: 0,
             tester: connect(keys.user("tester")).await,
-            eavesdropper,
-            overheard,
+            evictions: Evictions::follow(eavesdropper).await,
+            foreign_answers,
             good_chain,
             _nats_server: nats_server,
             _folder: folder,
@@ -122,12 +133,12 @@ impl Bench {
     }
 
     /// Answers those who ask the system account for `id` that `answered` is there.
-    pub(super) async fn vouch_for(&self, id: ServerKey, answered: ServerKey) {
+    pub async fn vouch_for(&self, id: ServerKey, answered: ServerKey) {
         self.vouch_when(id, answered, std::future::ready(())).await;
     }
 
     /// The same, but the first answer waits for `when`.
-    pub(super) async fn vouch_when(
+    pub async fn vouch_when(
         &self,
         id: ServerKey,
         answered: ServerKey,
@@ -153,12 +164,12 @@ impl Bench {
     }
 
     /// What the known server says of an active device that connects.
-    pub(super) fn good_claims(&self) -> RequestClaims {
+    pub fn good_claims(&self) -> RequestClaims {
         self.claims_of(&self.good_chain)
     }
 
     /// What the known server says of a client that connects with this chain.
-    pub(super) fn claims_of(&self, chain: &[String]) -> RequestClaims {
+    pub fn claims_of(&self, chain: &[String]) -> RequestClaims {
         let mut claims = self
             .server
             .claims(self.issuer.as_str(), chain, act().at.as_secs());
@@ -169,23 +180,23 @@ impl Bench {
     }
 
     /// The message that the known server would make of these claims.
-    pub(super) fn message(&self, claims: &RequestClaims) -> Message {
+    pub fn message(&self, claims: &RequestClaims) -> Message {
         let token = claims.encode(self.server.key()).unwrap();
         self.message_with(&token, claims.user_nkey)
     }
 
     /// The message that the known server would make of this token, for this user.
-    pub(super) fn message_with(&self, token: &str, user: UserKey) -> Message {
+    pub fn message_with(&self, token: &str, user: UserKey) -> Message {
         self.message_from(&self.server, token, user)
     }
 
     /// A good message, but of this server.
-    pub(super) fn good_message_of(&self, server: &MadeUpServer) -> Message {
+    pub fn good_message_of(&self, server: &MadeUpServer) -> Message {
         self.message_of(server, self.good_claims())
     }
 
     /// The message that this server would make if these were its claims.
-    pub(super) fn message_of(&self, server: &MadeUpServer, mut claims: RequestClaims) -> Message {
+    pub fn message_of(&self, server: &MadeUpServer, mut claims: RequestClaims) -> Message {
         claims.server.id = server.id();
         claims.server.xkey = self.xkey.map(|_| *server.xkey());
         let token = claims.encode(server.key()).unwrap();
@@ -203,7 +214,7 @@ impl Bench {
     }
 
     /// Sends a message; returns where its answer would come.
-    pub(super) async fn send(&mut self, message: &Message) -> String {
+    pub async fn send(&mut self, message: &Message) -> String {
         self.sent += 1;
         let inbox = format!("{INBOX}.{}", self.sent);
         let mut headers = HeaderMap::new();
@@ -241,12 +252,7 @@ impl Bench {
 
     /// The next answer, which must be to `message`, sent with this inbox, and signed by the
     /// callout, and sealed as the message was.
-    pub(super) async fn answer(
-        &mut self,
-        message: &Message,
-        inbox: &str,
-        row: &str,
-    ) -> VerifiedResponse {
+    pub async fn answer(&mut self, message: &Message, inbox: &str, row: &str) -> VerifiedResponse {
         let answer = timeout(PATIENCE, self.answers.next()).await;
         let answer = answer
             .unwrap_or_else(|_| panic!("{row}: no answer"))
@@ -269,7 +275,7 @@ impl Bench {
 
     /// Asserts that a valid request is granted, and that its answer is the next one: those that
     /// went before have none.
-    pub(super) async fn assert_goes_on(&mut self, row: &str) {
+    pub async fn assert_goes_on(&mut self, row: &str) {
         let witness = Witness::begin(&mut self.callout).await;
         let message = self.message(&self.good_claims());
         let inbox = self.send(&message).await;
@@ -279,17 +285,16 @@ impl Bench {
         assert_eq!((&*user.name, &*user.audience), ("0001", "DEVICES"), "{row}");
         witness.saw(&mut self.callout, row, &["allowed"]).await;
 
-        // What the callout sent before that answer has reached this client before its PONG.
-        self.eavesdropper.flush().await.unwrap();
-        for subscriber in &mut self.overheard {
-            let heard = subscriber.next().now_or_never();
-            assert!(heard.is_none(), "{row}: a message strayed: {heard:?}");
-        }
+        let strayed = self.evictions.so_far().await;
+        assert!(strayed.is_empty(), "{row}: messages strayed: {strayed:?}");
+        // The same connection brings both.
+        let strayed = self.foreign_answers.next().now_or_never();
+        assert!(strayed.is_none(), "{row}: a message strayed: {strayed:?}");
     }
 }
 
 /// Who acts in tests, this many hours from now, or ago.
-pub(super) fn act_at(hours: i64) -> Act {
+pub fn act_at(hours: i64) -> Act {
     let now = act();
     Act {
         at: UnixMs::new(now.at.as_i64() + hours * 3_600_000),
@@ -298,7 +303,7 @@ pub(super) fn act_at(hours: i64) -> Act {
 }
 
 /// Registers a device and issues its certificate; its chain, as nats-server verifies it.
-pub(super) async fn issue(registrar: &Registrar, device: NewDevice, act: &Act) -> Vec<String> {
+pub async fn issue(registrar: &Registrar, device: NewDevice, act: &Act) -> Vec<String> {
     let issued = registrar
         .register_with_certificate(device, CertificateKey::New, act)
         .await;
@@ -306,11 +311,11 @@ pub(super) async fn issue(registrar: &Registrar, device: NewDevice, act: &Act) -
 }
 
 /// The certificates of a PEM file, one a text.
-pub(super) fn chain(pem: &str) -> Vec<String> {
+pub fn chain(pem: &str) -> Vec<String> {
     let end = "-----END CERTIFICATE-----\n";
     pem.split_inclusive(end).map(str::to_owned).collect()
 }
 
-pub(super) fn id(text: &str) -> DeviceId {
+pub fn id(text: &str) -> DeviceId {
     DeviceId::parse(text).unwrap()
 }
