@@ -1,6 +1,7 @@
 # `make help` lists the targets. Everything that is fetched goes into .tools/ (git-ignored).
 
 CARGO ?= cargo
+GO_SOURCES = crates/nats-jwt/vectors/go loadtest/peers/go-callout
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -17,13 +18,14 @@ demo: nats-server ## show a device's life on real nats-servers
 test: test-tools ## format check, clippy with warnings as errors, all tests
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- --deny warnings
-	cd loadtest/peers/go-callout && test -z "$$(gofmt -l .)" && go vet ./... && go test ./...
+	test -z "$$(gofmt -l $(GO_SOURCES))"
+	cd loadtest/peers/go-callout && go vet ./... && go test ./...
 	$(CARGO) test --workspace --quiet
 
 .PHONY: fmt
 fmt: ## format the code
 	$(CARGO) fmt --all
-	gofmt -w crates/nats-jwt/vectors/go loadtest/peers/go-callout
+	gofmt -w $(GO_SOURCES)
 
 .PHONY: lint
 lint: ## clippy, with warnings as errors

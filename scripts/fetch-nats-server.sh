@@ -27,7 +27,7 @@ pinned_versions() {
 usage() {
   say "usage: scripts/fetch-nats-server.sh [default | all | VERSION…]"
   say "  default   $default_version (also without arguments)"
-  say "  all       $(pinned_versions | paste -sd ' ')"
+  say "  all       $(pinned_versions | paste -sd ' ' -)"
 }
 
 reports_version() { # BINARY VERSION
