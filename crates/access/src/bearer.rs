@@ -119,6 +119,10 @@ pub(crate) fn matches(secret: &SecretString, recorded: &str) -> bool {
     constant_time::verify_slices_are_equal(presented.as_bytes(), recorded.as_bytes()).is_ok()
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the secret parts are random by definition"
+)]
 fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     rand::fill(&mut bytes).expect("aws-lc aborts rather than give no randomness");

@@ -69,7 +69,7 @@ pub struct ParseTrustDomainNameError {
 pub enum Binding {
     /// Only certificates whose fingerprint the registry recorded when it issued them.
     Issued,
-    /// Any certificate of a named issuer that is not revoked.
+    /// Any certificate of a named issuer that is not revoked, and not from before the id was registered again.
     Chain,
 }
 

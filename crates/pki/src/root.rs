@@ -138,6 +138,10 @@ impl RootAuthority {
     ///
     /// # Errors
     /// The passphrase is too short or has line breaks, the file exists, or it can't be written.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "salt and initialisation vector of a file that is written once"
+    )]
     pub fn write_encrypted(
         &self,
         path: &Path,

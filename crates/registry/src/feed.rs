@@ -14,6 +14,10 @@ pub struct Epoch([u8; 16]);
 
 impl Epoch {
     /// A new random epoch, from the system's random source.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an epoch is random by definition; where it matters it is a parameter"
+    )]
     pub fn generate() -> Self {
         let mut bytes = [0; 16];
         rand::fill(&mut bytes).expect("aws-lc aborts rather than give no randomness");

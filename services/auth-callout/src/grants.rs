@@ -169,6 +169,7 @@ mod tests {
     use leafgate_identity::{Fingerprint, SerialNumber, SpkiHash, TrustDomainName, Validity};
     use leafgate_nats_jwt::{KeyKind, SigningKey};
     use leafgate_policy::ConnectionType;
+    #[expect(clippy::disallowed_types, reason = "a test draws its own keys")]
     use rand_core::OsRng;
 
     use super::*;

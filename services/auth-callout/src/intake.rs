@@ -7,10 +7,10 @@ use leafgate_nats_config::subjects::AUTH_REPLY;
 use leafgate_nats_jwt::{
     AuthorizationRequest, CurvePublicKey, OpenRequestError, UnverifiedRequest, verify_batch,
 };
-use rand_core::OsRng;
 
 use crate::backlog::Waiting;
 use crate::decider::{Case, Decider};
+use crate::random;
 use crate::refusal::denial;
 use crate::servers::Peer;
 
@@ -43,7 +43,10 @@ pub(crate) fn take_in(decider: &Decider, waiting: Vec<Waiting<Message>>) -> Take
             Err(denial) => dropped.push((denial, received)),
         }
     }
-    for (result, place) in verify_batch(unverified, &mut OsRng).into_iter().zip(places) {
+    for (result, place) in verify_batch(unverified, &mut random::rng())
+        .into_iter()
+        .zip(places)
+    {
         match result {
             Ok(request) => authentic.push(place.into_case(request)),
             Err(error) => dropped.push((denial(Reason::RequestForged, &error), place.received)),

@@ -1,6 +1,7 @@
 //! Messages that no known server has made for this callout, or not just now.
 
 use leafgate_nats_jwt::{CurvePublicKey, KeyKind, MAX_TOKEN_BYTES, RequestClaims, SigningKey};
+#[expect(clippy::disallowed_types, reason = "a test draws its own keys")]
 use rand_core::OsRng;
 use serde_json::json;
 

@@ -4,6 +4,7 @@ use leafgate_nats_jwt::{
     ClientInfo, ClientTls, ConnectOptions, CurveKey, CurvePublicKey, KeyKind, RequestClaims,
     ServerInfo, ServerKey, SharedBox, SigningKey, UserKey,
 };
+#[expect(clippy::disallowed_types, reason = "a test draws its own keys")]
 use rand_core::{OsRng, RngCore as _};
 use serde_json::Value;
 

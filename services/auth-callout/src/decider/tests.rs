@@ -11,6 +11,7 @@ use leafgate_nats_jwt::{
 use leafgate_policy::{Constants, PolicySet, PolicySource};
 use leafgate_registry::MemoryStore;
 use leafgate_testkit::scratch_ca::{ScratchCa, ScratchLeaf};
+#[expect(clippy::disallowed_types, reason = "a test draws its own keys")]
 use rand_core::OsRng;
 
 use super::*;

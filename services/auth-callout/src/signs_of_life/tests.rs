@@ -1,4 +1,5 @@
 use leafgate_nats_jwt::{KeyKind, ServerKey, SigningKey};
+#[expect(clippy::disallowed_types, reason = "a test draws its own keys")]
 use rand_core::OsRng;
 
 use super::*;

@@ -4,6 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use leafgate_nats_jwt::{CurveKey, KeyKind, SigningKey};
+#[expect(
+    clippy::disallowed_types,
+    reason = "the program is an edge: it draws random numbers"
+)]
 use rand_core::OsRng;
 use secrecy::ExposeSecret;
 use serde::Serialize;

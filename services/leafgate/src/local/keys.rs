@@ -4,6 +4,10 @@ use anyhow::Context;
 use leafgate_nats_config::Replica;
 use leafgate_nats_jwt::{CurveKey, KeyKind, SigningKey, UserKey};
 use leafgate_runtime::read_secret;
+#[expect(
+    clippy::disallowed_types,
+    reason = "the program is an edge: it draws random numbers"
+)]
 use rand_core::OsRng;
 use secrecy::{ExposeSecret, SecretString};
 

@@ -5,6 +5,10 @@ use leafgate_identity::{Binding, CnPattern, DeviceId, TrustDomain, TrustDomainNa
 use leafgate_pki::{CaDirectory, Intermediate, Issuer, RootKey};
 use leafgate_registrar::{Issuers, Registrar};
 use leafgate_registry::{Act, NewDevice};
+#[expect(
+    clippy::disallowed_types,
+    reason = "the program is an edge: it draws random numbers"
+)]
 use rand_core::{OsRng, RngCore};
 
 use super::{LocalDir, TRUST_DOMAIN};

@@ -7,6 +7,10 @@ use data_encoding::BASE32_NOPAD;
 use leafgate_nats_config::{Replica, RouteSecret};
 use leafgate_nats_jwt::{AccountKey, CurvePublicKey, KeyKind, SigningKey, UserKey};
 use leafgate_runtime::read_secret;
+#[expect(
+    clippy::disallowed_types,
+    reason = "the program is an edge: it draws random numbers"
+)]
 use rand_core::{OsRng, RngCore};
 use secrecy::SecretString;
 
