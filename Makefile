@@ -33,7 +33,7 @@ lint: ## clippy, with warnings as errors
 
 .PHONY: bench
 bench: nats-server ## measure decisions beside a Go peer, and write the figures to docs/performance.md
-	$(CARGO) build --release --package leafgate --bin leafgate-callout --package leafgate-loadtest
+	$(CARGO) build --release --package leafgate --package leafgate-loadtest --bin leafgate-callout --bin leafgate-loadtest
 	target/release/leafgate-loadtest decide --record docs/performance.md
 
 .PHONY: nats-server
