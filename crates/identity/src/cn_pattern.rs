@@ -1,4 +1,4 @@
-use crate::{DeviceId, Excerpt, ParseDeviceIdError, is_token, serde_text::serde_as_text};
+use crate::{DeviceId, Excerpt, ParseDeviceIdError, is_token, serde_text::serde_as_text, token};
 use std::{fmt, str::FromStr, sync::Arc};
 
 /// Longest common name, in characters (X.520 `ub-common-name`, RFC 5280 appendix A.1).
@@ -106,6 +106,19 @@ impl CnPattern {
             });
         }
         Ok([self.prefix(), id.as_str(), self.suffix()].concat())
+    }
+
+    /// What the ids of all devices begin with whose common names begin with this text; `None` if no
+    /// common name of this pattern does.
+    pub fn id_prefix<'a>(&self, common_name_prefix: &'a str) -> Option<&'a str> {
+        let Some(rest) = common_name_prefix.strip_prefix(self.prefix()) else {
+            return self.prefix().starts_with(common_name_prefix).then_some("");
+        };
+        // Where the text goes on as the suffix does, the id may have ended.
+        let mut ends = (0..=rest.len()).filter(|end| rest.is_char_boundary(*end));
+        let end = ends.find(|end| self.suffix().starts_with(&rest[*end..]))?;
+        let id = &rest[..end];
+        id.chars().all(token::is_allowed).then_some(id)
     }
 
     /// Characters that the pattern leaves for an id.

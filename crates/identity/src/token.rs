@@ -68,7 +68,7 @@ pub(crate) fn check(text: &str) -> Result<(), TokenProblem> {
     }
 }
 
-fn is_allowed(character: char) -> bool {
+pub(crate) fn is_allowed(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '_' | '-')
 }
 

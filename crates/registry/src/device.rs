@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use leafgate_identity::{DeviceId, Fingerprint, SpkiHash, TrustDomainName, UnixMs};
 
-use crate::certificate::{Certificate, CertificateId, Holder};
+use crate::certificate::{Certificate, CertificateId, CertificateStatus, Holder};
 use crate::state::DeviceState;
 
 /// A device as recorded.
@@ -63,6 +63,23 @@ impl DeviceRecord {
     pub fn certificate_by_fingerprint(&self, fingerprint: &Fingerprint) -> Option<&Certificate> {
         self.current_certificates()
             .find(|certificate| certificate.fingerprint.as_ref() == Some(fingerprint))
+    }
+
+    /// Whether a log-in with this certificate is the first since it took the place of older ones, which then count
+    /// until an overlap has passed ([`Change::supersede_older`](crate::Change::supersede_older)).
+    pub fn begins_overlap(&self, fingerprint: &Fingerprint) -> bool {
+        self.certificate_by_fingerprint(fingerprint)
+            .filter(|newer| newer.status == CertificateStatus::Issued)
+            .is_some_and(|newer| self.older_in_use(newer).next().is_some())
+    }
+
+    /// The issued certificates of the present generation that were prepared before this one.
+    pub(crate) fn older_in_use(&self, newer: &Certificate) -> impl Iterator<Item = &Certificate> {
+        self.current_certificates().filter(|other| {
+            other.status == CertificateStatus::Issued
+                && !other.is(&newer.id())
+                && other.prepared_at <= newer.prepared_at
+        })
     }
 
     /// The certificates of the present generation, newest first.

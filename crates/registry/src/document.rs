@@ -12,7 +12,8 @@ pub enum DocumentKind {
     EnrolmentToken,
     /// The DER of a signed certificate; named as [`CertificateId`](crate::CertificateId) writes itself.
     Certificate,
-    /// A request that must not be carried out twice; named by the hash of its actor and its idempotency key.
+    /// What must not happen twice, or too often: a request, named by the hash of its actor and its idempotency key; the
+    /// uses of an enrolment token; the first API key.
     Request,
     /// An issuer's place in its rotation; named by the hash of its key.
     Issuer,

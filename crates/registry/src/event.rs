@@ -178,7 +178,7 @@ event_kinds! {
     DeviceEdited => "device-edited",
     /// A certificate is about to be signed.
     CertificatePrepared => "certificate-prepared",
-    /// A certificate was signed; older ones may have been superseded by it.
+    /// A certificate was signed.
     CertificateIssued => "certificate-issued",
     /// A certificate was replaced by a newer one.
     CertificateSuperseded => "certificate-superseded",

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use leafgate_identity::{DeviceId, Fingerprint, SerialNumber, SpkiHash, UnixMs, Validity};
 use leafgate_registry::{
-    Act, Action, Actor, BuildChangeError, CertificateId, CertificateStatus, Change, DeviceRecord,
-    DeviceState, EventKind, NewCertificate, NewDevice, RevocationReason, Write,
+    Act, Action, Actor, BuildChangeError, Certificate, CertificateId, CertificateStatus, Change,
+    DeviceRecord, DeviceState, EventKind, NewCertificate, NewDevice, RevocationReason, Write,
 };
 use proptest::prelude::*;
 
@@ -16,7 +16,8 @@ enum Step {
     Transition(Action),
     Revoke(RevocationReason),
     Prepare,
-    Issue { which: usize, renew: bool },
+    Issue { which: usize },
+    Supersede { which: usize },
     RevokeCertificate { which: usize },
 }
 
@@ -26,7 +27,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => proptest::sample::select(Action::ALL).prop_map(Step::Transition),
         1 => proptest::sample::select(RevocationReason::ALL).prop_map(Step::Revoke),
         4 => Just(Step::Prepare),
-        4 => (0..4_usize, any::<bool>()).prop_map(|(which, renew)| Step::Issue { which, renew }),
+        4 => (0..4_usize).prop_map(|which| Step::Issue { which }),
+        2 => (0..4_usize).prop_map(|which| Step::Supersede { which }),
         1 => (0..4_usize).prop_map(|which| Step::RevokeCertificate { which }),
     ];
     proptest::collection::vec(step, 1..60)
@@ -71,11 +73,7 @@ impl World {
     }
 
     fn certificate(&self, which: usize) -> CertificateId {
-        let known = self
-            .record
-            .certificates
-            .get(which)
-            .map(leafgate_registry::Certificate::id);
+        let known = self.record.certificates.get(which).map(Certificate::id);
         known.unwrap_or(CertificateId {
             issuer: SpkiHash::from_bytes([9; 32]),
             serial: serial(255),
@@ -95,20 +93,14 @@ impl World {
                 self.serials += 1;
                 Change::prepare_certificate(record, new_certificate(self.serials), &act)
             }
-            Step::Issue { which, renew } => {
+            Step::Issue { which } => {
                 let id = self.certificate(*which);
                 let fingerprint = Fingerprint::from_bytes([self.serials; 32]);
-                if *renew {
-                    Change::record_renewed(
-                        record,
-                        &id,
-                        fingerprint,
-                        UnixMs::new(self.time + 5),
-                        &act,
-                    )
-                } else {
-                    Change::record_issued(record, &id, fingerprint, &act)
-                }
+                Change::record_issued(record, &id, fingerprint, &act)
+            }
+            Step::Supersede { which } => {
+                let id = self.certificate(*which);
+                Change::supersede_older(record, &id, UnixMs::new(self.time + 5), &act)
             }
             Step::RevokeCertificate { which } => {
                 let id = self.certificate(*which);
@@ -167,6 +159,12 @@ fn must_pass(record: &DeviceRecord, step: &Step, certificate: &CertificateId) ->
             DeviceState::Pending | DeviceState::Active | DeviceState::Quarantined
         ),
         Step::Issue { .. } => status == Some(CertificateStatus::Prepared),
+        Step::Supersede { .. } => {
+            let issued = |c: &&Certificate| c.status == CertificateStatus::Issued;
+            let mut current = record.current_certificates().filter(issued);
+            // Newest first: those that follow it are older.
+            current.by_ref().any(|c| c.is(certificate)) && current.next().is_some()
+        }
         Step::RevokeCertificate { .. } => {
             status.is_some_and(|status| !matches!(status, CertificateStatus::Revoked { .. }))
         }
@@ -184,7 +182,9 @@ proptest! {
         for step in steps {
             let before = world.record.clone();
             let which = match step {
-                Step::Issue { which, .. } | Step::RevokeCertificate { which } => which,
+                Step::Issue { which }
+                | Step::Supersede { which }
+                | Step::RevokeCertificate { which } => which,
                 _ => usize::MAX,
             };
             let expected = must_pass(&before, &step, &world.certificate(which));
@@ -210,12 +210,22 @@ proptest! {
                 }
             }
             if matches!(to, DeviceState::Revoked | DeviceState::Deleted) {
-                let usable = |c: &leafgate_registry::Certificate| !matches!(c.status, CertificateStatus::Revoked { .. });
+                let usable = |c: &Certificate| !matches!(c.status, CertificateStatus::Revoked { .. });
                 prop_assert!(!after.certificates.iter().any(usable));
             }
-            let renewed = matches!(step, Step::Issue { renew: true, .. });
-            let issued = after.current_certificates().filter(|c| c.status == CertificateStatus::Issued).count();
-            prop_assert!(!renewed || issued == 1);
+            if matches!(step, Step::Supersede { .. }) {
+                let id = world.certificate(which);
+                let issued: Vec<_> = after
+                    .current_certificates()
+                    .filter(|c| c.status == CertificateStatus::Issued)
+                    .collect();
+                prop_assert!(issued.last().is_some_and(|oldest| oldest.is(&id)), "{issued:?}");
+                let newer = before
+                    .current_certificates()
+                    .filter(|c| c.status == CertificateStatus::Issued)
+                    .take_while(|c| !c.is(&id));
+                prop_assert_eq!(issued.len(), newer.count() + 1, "newer ones stay");
+            }
             world.record = after;
         }
     }

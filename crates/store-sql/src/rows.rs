@@ -30,6 +30,19 @@ macro_rules! device_columns {
 }
 pub(crate) use device_columns;
 
+/// The columns of [`document`].
+macro_rules! document_columns {
+    () => {
+        "kind, name, version, expires_at_ms, body"
+    };
+}
+pub(crate) use document_columns;
+
+/// Integers are signed 64-bit ones everywhere; no number here comes near their end.
+pub(crate) fn integer(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
 /// A row of any database: the schema knows texts and 64-bit integers only.
 pub(crate) trait Columns {
     fn text(&self, name: &'static str) -> Result<Option<&str>, sqlx::Error>;

@@ -1,6 +1,6 @@
 mod connect;
+mod dialect;
 mod error;
-mod find;
 mod read;
 mod schema;
 mod transaction;
@@ -18,12 +18,14 @@ use leafgate_registry::{
     DeviceStore, Document, DocumentKind, DocumentName, Event, FeedPosition, Page, Query,
     StoreError,
 };
-use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
 use self::connect::{Access, Database};
 use self::transaction::WriteConnection;
 use self::watch::Watch;
 use crate::failure::Failure;
+use crate::search;
 use crate::writer::Writer;
 
 /// The registry in one SQLite file, which several processes of one machine may share (not over a network file system:
@@ -34,7 +36,7 @@ use crate::writer::Writer;
 /// on, which must outlive it.
 pub struct SqliteStore {
     shared: Arc<Shared>,
-    /// The state of `Shared::watch` that the last `wake` of this handle told of.
+    /// The count of `Shared::watch` that the last `wake` of this handle told of.
     seen: AtomicU64,
 }
 
@@ -126,11 +128,16 @@ impl SqliteStore {
         self.shared.database.check_present()?;
         Ok(&self.shared.readers)
     }
+
+    async fn rows(&self, mut sql: QueryBuilder<Sqlite>) -> Result<Vec<SqliteRow>, StoreError> {
+        let rows = sql.build().fetch_all(self.readers()?).await;
+        rows.map_err(|error| self.failed(error.into()))
+    }
 }
 
 impl Clone for SqliteStore {
     fn clone(&self) -> Self {
-        let seen = AtomicU64::new(self.shared.watch.state());
+        let seen = AtomicU64::new(self.shared.watch.count());
         Self {
             shared: Arc::clone(&self.shared),
             seen,
@@ -147,17 +154,16 @@ impl DeviceStore for SqliteStore {
     }
 
     async fn find(&self, query: &Query) -> Result<Page<DeviceRecord, DeviceId>, StoreError> {
-        find::find(self.readers()?, query)
-            .await
-            .map_err(|error| self.failed(error))
+        let rows = self.rows(search::devices(query)).await?;
+        search::device_page(&rows, query).map_err(|error| self.failed(error))
     }
 
     async fn find_certificates(
         &self,
         query: &CertificateQuery,
     ) -> Result<Page<Certificate, CertificateId>, StoreError> {
-        let found = find::find_certificates(self.readers()?, query).await;
-        found.map_err(|error| self.failed(error))
+        let rows = self.rows(search::certificates(query)).await?;
+        search::certificate_page(&rows, query).map_err(|error| self.failed(error))
     }
 
     async fn crl(&self, issuer: &SpkiHash) -> Result<Option<Crl>, StoreError> {
@@ -181,8 +187,8 @@ impl DeviceStore for SqliteStore {
         after: Option<&Cursor<DocumentName>>,
         limit: usize,
     ) -> Result<Page<Document, DocumentName>, StoreError> {
-        let found = find::documents(self.readers()?, kind, after, limit).await;
-        found.map_err(|error| self.failed(error))
+        let rows = self.rows(search::documents(kind, after, limit)).await?;
+        search::document_page(&rows, limit).map_err(|error| self.failed(error))
     }
 
     async fn forget_expired(&self, now: UnixMs, limit: usize) -> Result<usize, StoreError> {

@@ -19,6 +19,8 @@ use tokio::sync::oneshot;
 pub enum Step {
     /// [`DeviceStore::load`]
     Load,
+    /// [`DeviceStore::find_certificates`]
+    FindCertificates,
     /// [`DeviceStore::position`]
     Position,
     /// [`DeviceStore::events_after`]
@@ -212,8 +214,15 @@ impl DeviceStore for DelayingStore {
         &self,
         query: &CertificateQuery,
     ) -> Result<Page<Certificate, CertificateId>, StoreError> {
+        self.control
+            .pass(Step::FindCertificates, Moment::Before)
+            .await;
         self.control.check_reachable()?;
-        self.inner.find_certificates(query).await
+        let found = self.inner.find_certificates(query).await;
+        self.control
+            .pass(Step::FindCertificates, Moment::After)
+            .await;
+        found
     }
 
     async fn crl(&self, issuer: &SpkiHash) -> Result<Option<Crl>, StoreError> {

@@ -3,5 +3,7 @@
 
 pub mod delaying_store;
 pub mod issuer_conformance;
+pub mod postgres;
 pub mod scratch_ca;
 pub mod store_conformance;
+pub mod vault;

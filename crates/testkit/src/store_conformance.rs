@@ -13,11 +13,14 @@ use async_trait::async_trait;
 use leafgate_identity::DeviceId;
 use leafgate_registry::{CertificateId, DeviceStore};
 
+use self::features::Feature;
+
 pub mod certificates;
 pub mod commits;
 pub mod concurrency;
 pub mod devices;
 pub mod documents;
+pub mod features;
 pub mod feed;
 pub mod find;
 pub mod find_certificates;
@@ -31,6 +34,11 @@ pub trait StoreFixture: Send + Sync {
     /// A further handle on the registry, as independent of the others as the store allows: with
     /// connections of its own, as another process would have.
     async fn open(&self) -> Arc<dyn DeviceStore>;
+
+    /// Whether the store has a feature that a store may lack.
+    fn supports(&self, _feature: Feature) -> bool {
+        true
+    }
 }
 
 /// A registry whose records can be spoiled behind the store's back.

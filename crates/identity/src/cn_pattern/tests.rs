@@ -134,7 +134,36 @@ fn ids() -> impl Strategy<Value = DeviceId> {
     "[A-Za-z0-9]([A-Za-z0-9_-]{0,62}[A-Za-z0-9])?".prop_map(|text| id(&text))
 }
 
+#[test]
+fn ids_begin_as_names_do() {
+    let default = CnPattern::default();
+    for (text, expected) in [
+        ("", Some("")),
+        ("dev", Some("")),
+        ("device-", Some("")),
+        ("device-00", Some("00")),
+        ("device-0007.dev", Some("0007")),
+        ("device-0007.device.synadia.local", Some("0007")),
+        ("device-0007.device.synadia.local.", None),
+        ("device-0007.x", None),
+        ("pump", None),
+        ("device-é", None),
+    ] {
+        assert_eq!(default.id_prefix(text), expected, "{text}");
+    }
+    assert_eq!(pattern("{id}-dev").id_prefix("7-d"), Some("7"));
+}
+
 proptest! {
+    #[test]
+    fn no_id_is_missed_by_the_prefix_of_its_name(pattern in patterns(), id in ids(), len in 0usize..70) {
+        if let Ok(name) = pattern.render(&id) {
+            let text = &name[..len.min(name.len())];
+            let prefix = pattern.id_prefix(text).expect("a name begins so");
+            prop_assert!(id.as_str().starts_with(prefix), "{} {}", prefix, text);
+        }
+    }
+
     #[test]
     fn matching_gives_back_what_was_rendered(pattern in patterns(), id in ids()) {
         match pattern.render(&id) {

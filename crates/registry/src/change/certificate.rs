@@ -65,22 +65,13 @@ impl Change {
         fingerprint: Fingerprint,
         act: &Act,
     ) -> Result<Self, BuildChangeError> {
-        issued(record, id, fingerprint, None, act)
-    }
-
-    /// Records that a prepared certificate was signed, and supersedes every other one of the device's present generation
-    /// that is `issued`: those are accepted until `overlap_ends`.
-    ///
-    /// # Errors
-    /// As for [`Change::record_issued`].
-    pub fn record_renewed(
-        record: &DeviceRecord,
-        id: &CertificateId,
-        fingerprint: Fingerprint,
-        overlap_ends: UnixMs,
-        act: &Act,
-    ) -> Result<Self, BuildChangeError> {
-        issued(record, id, fingerprint, Some(overlap_ends), act)
+        let mut after = touched(record, act);
+        let certificate = find(&mut after.certificates, id)?;
+        set_issued(certificate, fingerprint)?;
+        let detail = issue(certificate);
+        let write = CertificateWrite::Update(certificate.clone());
+        let event = act.device_event(EventKind::CertificateIssued, &after.device, detail);
+        Ok(update(record, after, vec![write], event))
     }
 
     /// Supersedes the device's issued certificates that were prepared before this one: they are accepted until
@@ -105,11 +96,9 @@ impl Change {
                 next: CertificateStatusKind::Issued,
             });
         }
-        let prepared_at = newer.prepared_at;
+        let older: Vec<_> = record.older_in_use(newer).map(Certificate::id).collect();
         let mut after = touched(record, act);
-        let writes = supersede(&mut after, overlap_ends, |other| {
-            !other.is(id) && other.prepared_at <= prepared_at
-        });
+        let writes = supersede(&mut after, &older, overlap_ends);
         if writes.is_empty() {
             return Err(BuildChangeError::Unchanged {
                 id: record.device.id.clone(),
@@ -141,50 +130,22 @@ impl Change {
             certificate,
             CertificateStatus::Revoked { at: act.at, reason },
         )?;
+        let detail = revocation(certificate, from, reason);
         let write = CertificateWrite::Update(certificate.clone());
-        let event = act.device_event(
-            EventKind::CertificateRevoked,
-            &after.device,
-            revocation(id, from, reason),
-        );
+        let event = act.device_event(EventKind::CertificateRevoked, &after.device, detail);
         Ok(update(record, after, vec![write], event))
     }
 }
 
-fn issued(
-    record: &DeviceRecord,
-    id: &CertificateId,
-    fingerprint: Fingerprint,
-    overlap_ends: Option<UnixMs>,
-    act: &Act,
-) -> Result<Change, BuildChangeError> {
-    let mut after = touched(record, act);
-    let certificate = find(&mut after.certificates, id)?;
-    set_issued(certificate, fingerprint)?;
-    let mut detail = issue(certificate);
-    let mut writes = vec![CertificateWrite::Update(certificate.clone())];
-    if let Some(at) = overlap_ends {
-        let superseded = supersede(&mut after, at, |other| !other.is(id));
-        detail["superseded"] = names(&superseded);
-        detail["overlap_ends"] = json!(at);
-        writes.extend(superseded);
-    }
-    let event = act.device_event(EventKind::CertificateIssued, &after.device, detail);
-    Ok(update(record, after, writes, event))
-}
-
-/// Supersedes those issued certificates of the present generation that `which` picks.
 fn supersede(
     record: &mut DeviceRecord,
+    which: &[CertificateId],
     at: UnixMs,
-    which: impl Fn(&Certificate) -> bool,
 ) -> Vec<CertificateWrite> {
-    let generation = record.device.generation;
-    let others = record.certificates.iter_mut().filter(|other| {
-        let current =
-            matches!(&other.holder, Holder::Device { generation: of, .. } if *of == generation);
-        current && other.status == CertificateStatus::Issued && which(other)
-    });
+    let others = record
+        .certificates
+        .iter_mut()
+        .filter(|other| which.contains(&other.id()));
     others
         .map(|other| {
             other.status = CertificateStatus::Superseded { at };
@@ -298,11 +259,18 @@ pub(super) fn issue(certificate: &Certificate) -> Value {
     })
 }
 
-/// The event detail of a certificate that is revoked.
+/// The event detail of a certificate that is revoked. With the end of its validity, after which no
+/// CRL needs it, a follower can keep lists without reading the certificate.
 pub(super) fn revocation(
-    id: &CertificateId,
+    certificate: &Certificate,
     from: CertificateStatusKind,
     reason: RevocationReason,
 ) -> Value {
-    json!({ "issuer": id.issuer, "serial": id.serial, "from": from, "reason": reason })
+    json!({
+        "issuer": certificate.issuer,
+        "serial": certificate.serial,
+        "not_after": certificate.not_after,
+        "from": from,
+        "reason": reason,
+    })
 }

@@ -249,7 +249,7 @@ fn shift(
         detail["reason"] = json!(reason);
         detail["certificates"] = revoked
             .iter()
-            .map(|c| json!({ "issuer": c.issuer, "serial": c.serial }))
+            .map(|c| json!({ "issuer": c.issuer, "serial": c.serial, "not_after": c.not_after }))
             .collect();
     }
     let event = act.device_event(kind, &after.device, detail);

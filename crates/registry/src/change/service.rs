@@ -102,7 +102,7 @@ impl Change {
             &mut after,
             CertificateStatus::Revoked { at: act.at, reason },
         )?;
-        let detail = revocation(&after.id(), certificate.status.kind(), reason);
+        let detail = revocation(&after, certificate.status.kind(), reason);
         Ok(service_change(
             Some(certificate),
             after,

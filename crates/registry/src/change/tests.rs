@@ -61,11 +61,12 @@ fn equipped() -> DeviceRecord {
         let certificate = new_certificate(serial);
         record =
             after(&Change::prepare_certificate(&record, certificate.clone(), &act(2)).unwrap());
-        let at = UnixMs::new(500);
-        let issued =
-            Change::record_renewed(&record, &certificate.id, fingerprint(serial), at, &act(3));
+        let issued = Change::record_issued(&record, &certificate.id, fingerprint(serial), &act(3));
         record = after(&issued.unwrap());
     }
+    let second = new_certificate(2).id;
+    let superseded = Change::supersede_older(&record, &second, UnixMs::new(500), &act(3));
+    record = after(&superseded.unwrap());
     after(&Change::prepare_certificate(&record, new_certificate(3), &act(4)).unwrap())
 }
 
@@ -210,13 +211,15 @@ fn revoking_and_deleting_a_device_revoke_every_certificate() {
             [(1, revoked), (2, revoked), (3, revoked)]
         );
         assert_eq!(change.event().detail["reason"], json!(reason));
-        assert_eq!(
-            change.event().detail["certificates"]
-                .as_array()
-                .unwrap()
-                .len(),
-            3
-        );
+        let told = [3, 1, 2].map(|number| {
+            let new = new_certificate(number);
+            json!({
+                "issuer": new.id.issuer,
+                "serial": new.id.serial,
+                "not_after": new.validity.not_after,
+            })
+        });
+        assert_eq!(change.event().detail["certificates"], json!(told));
         let Write::Device(write) = change.write() else {
             panic!("{change:?}")
         };

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteExecutor};
 
 use crate::failure::Failure;
-use crate::rows::{self, Columns, certificate_columns, device_columns};
+use crate::rows::{self, Columns, certificate_columns, device_columns, document_columns, integer};
 
 // Each read is one statement, and so sees one state of the database.
 
@@ -47,13 +47,16 @@ pub(super) async fn document(
     kind: DocumentKind,
     name: &DocumentName,
 ) -> Result<Option<Document>, Failure> {
-    let row = sqlx::query(
-        "SELECT kind, name, version, expires_at_ms, body FROM documents WHERE kind = ? AND name = ?",
-    )
-    .bind(kind.as_str())
-    .bind(name.as_str())
-    .fetch_optional(executor)
-    .await?;
+    const DOCUMENT: &str = concat!(
+        "SELECT ",
+        document_columns!(),
+        " FROM documents WHERE kind = ? AND name = ?"
+    );
+    let row = sqlx::query(DOCUMENT)
+        .bind(kind.as_str())
+        .bind(name.as_str())
+        .fetch_optional(executor)
+        .await?;
     row.as_ref().map(rows::document).transpose()
 }
 
@@ -88,11 +91,6 @@ impl Columns for SqliteRow {
     fn integer(&self, name: &'static str) -> Result<Option<i64>, sqlx::Error> {
         self.try_get(name)
     }
-}
-
-/// SQLite's integers are signed; no number here comes near their end.
-pub(super) fn integer(number: impl TryInto<i64>) -> i64 {
-    number.try_into().unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -1,17 +1,9 @@
-use aws_lc_rs::digest;
-use data_encoding::HEXLOWER;
 use leafgate_registry::{Epoch, EventHash, StoreError};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::connect::Database;
-
-/// One step of the schema. Steps are only ever added: one that was released never changes again.
-struct Migration {
-    version: i64,
-    name: &'static str,
-    sql: &'static str,
-}
+use crate::migration::{self, Migration};
 
 const MIGRATIONS: &[Migration] = &[
     Migration {
@@ -31,12 +23,6 @@ const CREATE_MIGRATIONS: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
     name     TEXT    NOT NULL,
     checksum TEXT    NOT NULL
 ) STRICT";
-
-impl Migration {
-    fn checksum(&self) -> String {
-        HEXLOWER.encode(digest::digest(&digest::SHA256, self.sql.as_bytes()).as_ref())
-    }
-}
 
 /// Brings the schema up to date, or refuses to touch it.
 pub(super) async fn migrate(
@@ -62,12 +48,7 @@ pub(super) async fn check(
             database.check_wal(connection).await?;
             check_objects(connection, database).await
         }
-        [next, ..] => Err(StoreError::Unsupported {
-            what: format!(
-                "{database} lacks step {} ({}) of the schema; let a process of this version that may write open it first",
-                next.version, next.name
-            ),
-        }),
+        [next, ..] => Err(migration::lacks(database, next)),
     }
 }
 
@@ -124,35 +105,12 @@ async fn pending(
             "{database} is not a leafgate registry but another SQLite database"
         )));
     }
-    let applied = sqlx::query("SELECT version, checksum FROM schema_migrations ORDER BY version")
-        .fetch_all(connection)
-        .await
-        .map_err(|error| database.failed(error))?;
-    for (place, row) in applied.iter().enumerate() {
-        let version: i64 = row
-            .try_get("version")
+    let applied: Vec<_> =
+        sqlx::query_as("SELECT version, checksum FROM schema_migrations ORDER BY version")
+            .fetch_all(connection)
+            .await
             .map_err(|error| database.failed(error))?;
-        let checksum: String = row
-            .try_get("checksum")
-            .map_err(|error| database.failed(error))?;
-        match MIGRATIONS.get(place) {
-            None => {
-                return Err(unsupported(format!(
-                    "{database} has schema {version}, this program knows only up to {}: use a newer leafgate",
-                    MIGRATIONS.len()
-                )));
-            }
-            Some(known) if known.version != version || known.checksum() != checksum => {
-                return Err(unsupported(format!(
-                    "step {} ({}) of the schema of {database} is not the one that this program has: \
-                     it was edited; use the leafgate that made it, or restore a backup",
-                    known.version, known.name
-                )));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(&MIGRATIONS[applied.len()..])
+    migration::pending(MIGRATIONS, &applied, database)
 }
 
 /// That tables and indexes are as the migrations made them. Further indexes and tables do no harm; triggers would.
@@ -196,11 +154,12 @@ async fn objects(
 
 #[cfg(test)]
 pub(super) mod tests {
-    use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite};
+    use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite};
     use tempfile::TempDir;
 
     use super::super::connect::Access;
     use super::*;
+    use crate::migration::tests::assert_as_released;
 
     /// An empty registry.
     pub(in super::super) async fn migrated() -> (TempDir, SqliteConnection) {
@@ -221,23 +180,15 @@ pub(super) mod tests {
         rows.iter().map(|row| row.get("detail")).collect()
     }
 
-    #[test]
-    fn steps_are_numbered_without_gaps() {
-        let versions: Vec<_> = MIGRATIONS.iter().map(|step| step.version).collect();
-        let expected: Vec<_> = (1..=MIGRATIONS.len() as i64).collect();
-        assert_eq!(versions, expected);
-    }
-
     /// A step that was released must never change: a registry that has it would be refused. A new step gets its line here.
     #[test]
     fn released_steps_are_as_they_were() {
-        let checksums: Vec<_> = MIGRATIONS.iter().map(Migration::checksum).collect();
-        assert_eq!(
-            checksums,
-            [
+        assert_as_released(
+            MIGRATIONS,
+            &[
                 "79521a9d71f28180005c58934a0d96dbb3904da161ec55bb1f4193e2556c744b",
                 "5cb7d7713922b421aed6bf4dddf32984afa3f1e590c998594c6df92d139bf3d5",
-            ]
+            ],
         );
     }
 }

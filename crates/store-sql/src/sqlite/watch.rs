@@ -1,18 +1,18 @@
+use std::convert::Infallible;
 use std::time::Duration;
 
 use leafgate_registry::StoreError;
 use sqlx::SqliteConnection;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
 
 use super::connect::{Access, Database};
+use crate::notices::Notices;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Notices commits: those of this process at once, those of others by polling.
 pub(super) struct Watch {
-    /// Counts what was noticed.
-    noticed: watch::Sender<u64>,
+    notices: Notices,
     poll: Mutex<Poll>,
 }
 
@@ -33,34 +33,31 @@ impl Watch {
             data_version,
         });
         Ok(Self {
-            noticed: watch::Sender::new(0),
+            notices: Notices::new(),
             poll,
         })
     }
 
-    /// What was noticed so far.
-    pub(super) fn state(&self) -> u64 {
-        *self.noticed.borrow()
+    /// How many commits, or groups of them, were noticed so far.
+    pub(super) fn count(&self) -> u64 {
+        self.notices.count()
     }
 
     /// Tells those who wait that this process committed.
     pub(super) fn notice(&self) {
-        self.noticed.send_modify(|noticed| *noticed += 1);
+        self.notices.notice();
     }
 
-    /// Waits until the state is no longer `seen`, for at most a second, and returns it.
+    /// Waits until the count is no longer `seen`, for at most a second, and returns it.
     pub(super) async fn changed_since(&self, seen: u64) -> u64 {
-        let mut noticed = self.noticed.subscribe();
         tokio::select! {
-            _ = noticed.wait_for(|noticed| *noticed != seen) => {}
-            () = self.keep_polling() => {}
-            () = tokio::time::sleep(MAX_WAIT) => {}
+            count = self.notices.changed_since(seen) => count,
+            never = self.keep_polling() => match never {},
         }
-        self.state()
     }
 
     /// Polls without end, or while somebody else does, stands by.
-    async fn keep_polling(&self) {
+    async fn keep_polling(&self) -> Infallible {
         loop {
             if let Ok(mut poll) = self.poll.try_lock()
                 && let Ok(data_version) = data_version(&mut poll.connection).await

@@ -9,9 +9,9 @@ use serde::Serialize;
 use sqlx::query_builder::Separated;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::read::{self, integer};
+use super::read;
 use crate::failure::Failure;
-use crate::rows::{self, DEVICE, SERVICE, certificate_columns};
+use crate::rows::{self, DEVICE, SERVICE, certificate_columns, integer};
 
 /// How many rows one statement writes: with 14 columns well below SQLite's 32,766 parameters.
 const ROWS_PER_STATEMENT: usize = 1_000;

@@ -68,12 +68,13 @@ pub async fn every_step_of_a_life_is_loaded_as_committed(fixture: &dyn StoreFixt
     type Step<'a> = &'a dyn Fn(
         &leafgate_registry::DeviceRecord,
     ) -> Result<Change, leafgate_registry::BuildChangeError>;
-    let steps: [Step<'_>; 15] = [
+    let steps: [Step<'_>; 16] = [
         &|record| Change::prepare_certificate(record, new_certificate(first), &act(2)),
         &|record| Change::record_issued(record, &first, fingerprint(1), &act(3)),
         &|record| Change::transition(record, Action::Approve, &act(4)),
         &|record| Change::prepare_certificate(record, new_certificate(second), &act(5)),
-        &|record| Change::record_renewed(record, &second, fingerprint(2), overlap_ends, &act(6)),
+        &|record| Change::record_issued(record, &second, fingerprint(2), &act(6)),
+        &|record| Change::supersede_older(record, &second, overlap_ends, &act(6)),
         &|record| Change::transition(record, Action::Quarantine, &act(7)),
         &|record| Change::transition(record, Action::Enable, &act(8)),
         &|record| Change::edit(record, edit.clone(), &act(9)),
@@ -97,7 +98,7 @@ pub async fn every_step_of_a_life_is_loaded_as_committed(fixture: &dyn StoreFixt
             record.device.version,
             record.certificates.len()
         ),
-        (2, 16, 3)
+        (2, 17, 3)
     );
 }
 

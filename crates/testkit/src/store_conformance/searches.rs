@@ -5,18 +5,22 @@ use leafgate_registry::{
     Action, CertificateQuery, Change, DeviceStore, NewCertificate, NewDevice, Query,
 };
 
-use super::StoreFixture;
 use super::records::{
     act, apply, certificate_id, fingerprint, load, new_certificate, new_device, register,
 };
+use super::{StoreFixture, features};
 
-async fn ids(store: &dyn DeviceStore, query: &Query) -> Vec<String> {
-    let page = store
-        .find(query)
-        .await
-        .expect("a search that the store can make");
-    let ids = page.items.iter().map(|record| record.device.id.to_string());
-    ids.collect()
+async fn assert_finds(
+    fixture: &dyn StoreFixture,
+    store: &dyn DeviceStore,
+    query: &Query,
+    expected: &[&str],
+) {
+    if let Some(page) = features::find(fixture, store, query).await {
+        let found = page.items.iter();
+        let found: Vec<_> = found.map(|record| record.device.id.as_str()).collect();
+        assert_eq!(found, expected);
+    }
 }
 
 /// Of that site, and not of another or of none.
@@ -39,7 +43,7 @@ pub async fn devices_are_found_by_site(fixture: &dyn StoreFixture) {
         site: Some("north".to_owned()),
         ..Query::default()
     };
-    assert_eq!(ids(&*store, &query).await, ["a", "d"]);
+    assert_finds(fixture, &*store, &query, &["a", "d"]).await;
 }
 
 /// The last issued certificate of the present generation counts; one that is only prepared doesn't.
@@ -65,12 +69,10 @@ pub async fn devices_are_found_by_the_end_of_their_last_certificate(fixture: &dy
         expires_by: Some(UnixMs::from_secs(secs)),
         ..Query::default()
     };
-    assert_eq!(ids(&*store, &by(99)).await, Vec::<String>::new());
-    assert_eq!(ids(&*store, &by(100)).await, ["soon", "trying"]);
-    assert_eq!(
-        ids(&*store, &by(900)).await,
-        ["late", "renewed", "soon", "trying"]
-    );
+    assert_finds(fixture, &*store, &by(99), &[]).await;
+    assert_finds(fixture, &*store, &by(100), &["soon", "trying"]).await;
+    let all = ["late", "renewed", "soon", "trying"];
+    assert_finds(fixture, &*store, &by(900), &all).await;
 }
 
 async fn issue(store: &dyn DeviceStore, text: &str, serial: u32, ends_secs: i64, sign: bool) {
@@ -137,10 +139,9 @@ pub async fn certificates_are_found_by_key_fingerprint_and_id_prefix(fixture: &d
             &[],
         ),
     ] {
-        let page = store
-            .find_certificates(&query)
-            .await
-            .expect("a search that the store can make");
+        let Some(page) = features::find_certificates(fixture, &*store, &query).await else {
+            continue;
+        };
         let mut found: Vec<_> = page.items.iter().map(|c| c.id()).collect();
         found.sort();
         let expected: Vec<_> = expected

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_renewal_supersedes_what_was_issued_before() {
+fn a_log_in_supersedes_what_was_issued_before() {
     let record = equipped();
     assert_eq!(
         statuses(&record),
@@ -28,7 +28,22 @@ fn a_renewal_supersedes_what_was_issued_before() {
         new_certificate(3).id,
         "newest first"
     );
-    assert_eq!(record.device.version, 6);
+    assert_eq!(record.device.version, 7);
+}
+
+#[test]
+fn the_first_log_in_with_a_newer_certificate_begins_the_overlap() {
+    let superseded = equipped();
+    let third = new_certificate(3).id;
+    let record =
+        after(&Change::record_issued(&superseded, &third, fingerprint(3), &act(5)).unwrap());
+    let begins = |record: &DeviceRecord| {
+        [1, 2, 3, 9].map(|number| record.begins_overlap(&fingerprint(number)))
+    };
+    assert_eq!(begins(&superseded), [false, false, false, false]);
+    assert_eq!(begins(&record), [false, false, true, false]);
+    let begun = Change::supersede_older(&record, &third, UnixMs::new(900), &act(6)).unwrap();
+    assert_eq!(begins(&after(&begun)), [false, false, false, false]);
 }
 
 #[test]

@@ -1,5 +1,3 @@
-//! SQLite does what every store has to do, each handle with connections of its own.
-
 use std::path::PathBuf;
 use std::sync::Arc;
 

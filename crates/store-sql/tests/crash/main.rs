@@ -1,19 +1,24 @@
-//! Processes that write are killed in the middle, again and again: whatever they were told is done, is done.
+//! Processes that write, and the server that they write to, are killed in the middle, again and again: whatever was
+//! told to be done, is done.
 
 #![expect(
     clippy::unwrap_used,
     reason = "a test, though much of it stands outside of test functions"
 )]
 
+mod server;
+
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use leafgate_registry::{Change, DeviceStore, EventKind, Head, Query};
-use leafgate_store_sql::SqliteStore;
+use leafgate_registry::{
+    Change, CommitError, DeviceStore, Event, EventKind, Head, Query, StoreError,
+};
+use leafgate_store_sql::{PostgresOptions, PostgresStore, SqliteStore};
+use leafgate_testkit::postgres::PostgresServer;
 use leafgate_testkit::store_conformance::records::{act, new_device};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -32,21 +37,26 @@ struct Acknowledged {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost() {
+async fn nothing_acknowledged_is_lost_in_sqlite() {
     let folder = TempDir::new().unwrap();
-    let path = folder.path().join("registry.db");
+    kill_writers(&format!("sqlite:{}/registry.db", folder.path().display())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_in_postgres() {
+    kill_writers(&PostgresServer::shared().create_database().url()).await;
+}
+
+async fn kill_writers(url: &str) {
     let share = registrations().div_ceil(ROUNDS);
-    drop(SqliteStore::open(&path).await.unwrap());
+    drop(open(url).await);
 
     let stop = Arc::new(AtomicBool::new(false));
-    let follower = tokio::spawn(follow(
-        SqliteStore::open_read_only(&path).await.unwrap(),
-        Arc::clone(&stop),
-    ));
+    let follower = tokio::spawn(follow(open_read_only(url).await, Arc::clone(&stop)));
     let mut acknowledged = HashSet::new();
     for round in 0..ROUNDS {
         let writers = (0..WRITERS).map(|writer| {
-            let child = spawn_writer(&path, &format!("r{round}-w{writer}"));
+            let child = spawn_writer(url, &format!("r{round}-w{writer}"));
             // One dies after the other, so that the last one writes on while a dead one's traces are around.
             let enough = (share * (writer + 1)).div_ceil((1..=WRITERS).sum());
             tokio::task::spawn_blocking(move || kill_after(child, enough))
@@ -54,21 +64,41 @@ async fn nothing_acknowledged_is_lost() {
         for writer in writers.collect::<Vec<_>>() {
             acknowledged.extend(writer.await.unwrap());
         }
-        check(&path, &acknowledged).await;
+        check(&*open(url).await, &acknowledged).await;
     }
     assert!(acknowledged.len() >= registrations());
 
     stop.store(true, Ordering::Release);
-    let store = SqliteStore::open(&path).await.unwrap();
-    assert_eq!(
-        follower.await.unwrap(),
-        store.position().await.unwrap().head()
-    );
+    let head = open(url).await.position().await.unwrap().head();
+    assert_eq!(follower.await.unwrap(), head);
+}
+
+async fn open(url: &str) -> Arc<dyn DeviceStore> {
+    if url.starts_with("sqlite:") {
+        Arc::new(SqliteStore::open_url(url).await.unwrap())
+    } else {
+        Arc::new(PostgresStore::open(&options(url)).await.unwrap())
+    }
+}
+
+async fn open_read_only(url: &str) -> Arc<dyn DeviceStore> {
+    if url.starts_with("sqlite:") {
+        Arc::new(SqliteStore::open_url_read_only(url).await.unwrap())
+    } else {
+        Arc::new(PostgresStore::open_read_only(&options(url)).await.unwrap())
+    }
+}
+
+fn options(url: &str) -> PostgresOptions {
+    PostgresOptions {
+        url: url.to_owned(),
+        password_file: None,
+        ca_file: None,
+    }
 }
 
 /// That all that was acknowledged is there, and that what is there is whole.
-async fn check(path: &Path, acknowledged: &HashSet<Acknowledged>) {
-    let store = SqliteStore::open(path).await.unwrap();
+async fn check(store: &dyn DeviceStore, acknowledged: &HashSet<Acknowledged>) {
     let mut registered = HashSet::new();
     let mut head = Head::GENESIS;
     loop {
@@ -122,13 +152,13 @@ async fn check(path: &Path, acknowledged: &HashSet<Acknowledged>) {
 }
 
 /// Follows the feed through every crash, and never sees an event go that it has seen.
-async fn follow(store: SqliteStore, stop: Arc<AtomicBool>) -> Head {
+async fn follow(store: Arc<dyn DeviceStore>, stop: Arc<AtomicBool>) -> Head {
     let mut head = Head::GENESIS;
     loop {
         // Read before the events are, so that the last round sees all of them.
         let last = stop.load(Ordering::Acquire);
         loop {
-            let events = store.events_after(head.seq, 1_000).await.unwrap();
+            let events = events_after(&*store, head.seq).await;
             if events.is_empty() {
                 break;
             }
@@ -140,6 +170,17 @@ async fn follow(store: SqliteStore, stop: Arc<AtomicBool>) -> Head {
             return head;
         }
         store.wake().await;
+    }
+}
+
+/// What follows, as soon as the store is there.
+async fn events_after(store: &dyn DeviceStore, seq: u64) -> Vec<Event> {
+    loop {
+        match store.events_after(seq, 1_000).await {
+            Ok(events) => return events,
+            Err(StoreError::Unavailable { .. }) => store.wake().await,
+            Err(error) => panic!("{error:?}"),
+        }
     }
 }
 
@@ -158,7 +199,7 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn spawn_writer(path: &Path, name: &str) -> Child {
+fn spawn_writer(url: &str, name: &str) -> Child {
     Command::new(std::env::current_exe().expect("this test's own binary"))
         .args([
             "--exact",
@@ -166,7 +207,7 @@ fn spawn_writer(path: &Path, name: &str) -> Child {
             "--ignored",
             "--nocapture",
         ])
-        .env(CHILD_VARIABLE, format!("{name}={}", path.display()))
+        .env(CHILD_VARIABLE, format!("{name}={url}"))
         .stdout(Stdio::piped())
         .spawn()
         .expect("this test's own binary starts")
@@ -204,13 +245,13 @@ fn kill_after(mut child: Child, enough: usize) -> Vec<Acknowledged> {
 
 /// The child: registers devices, many at once, and prints each one that is acknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the part of nothing_acknowledged_is_lost that is killed; does nothing by itself"]
+#[ignore = "the part of the tests that is killed; does nothing by itself"]
 async fn register_until_killed() {
     let Some(child) = variable(CHILD_VARIABLE) else {
         return;
     };
-    let (name, path) = child.split_once('=').unwrap();
-    let store = Arc::new(SqliteStore::open(&PathBuf::from(path)).await.unwrap());
+    let (name, url) = child.split_once('=').unwrap();
+    let store = open(url).await;
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
         let (store, name) = (Arc::clone(&store), name.to_owned());
