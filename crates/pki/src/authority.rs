@@ -2,34 +2,55 @@ use std::time::Duration;
 
 use leafgate_identity::{Fingerprint, SerialNumber, SpkiHash, UnixMs, Validity};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData,
-    RevokedCertParams, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
+    CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SigningKey,
 };
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 use zeroize::Zeroizing;
 
+use crate::crl::{CrlFrame, tbs_cert_list};
+use crate::der::{self, signature_algorithm_of, tlv};
 use crate::encoding::{
     CERTIFICATE_LABEL, asn1_time, encode_pem, spki_hash_of, validity_of, whole_seconds,
 };
-use crate::issuer::{
-    CrlReason, IssueError, Issued, PrepareError, Prepared, RevokedEntry, SignCrlError,
-};
+use crate::issuer::{IssueError, Issued, PrepareError, Prepared, RevokedEntry, SignCrlError};
+use crate::ocsp::{OcspResponseData, SignOcspError, signed_response};
 use crate::profile::{Profile, ProfileKind};
 use crate::public_key::PublicKeyInfo;
 use crate::serial::{RandomSerials, SerialSource};
+use crate::status_url::{StatusUrl, StatusUrls};
 
 /// How far before its making a certificate begins, for peers whose clock is behind.
 pub(crate) const BACKDATE: Duration = Duration::from_secs(300);
+
+const AUTHORITY_INFORMATION_ACCESS: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 1, 1];
+/// `OBJECT IDENTIFIER id-ad-ocsp`.
+const ACCESS_BY_OCSP: [u8; 10] = [
+    der::OBJECT_IDENTIFIER,
+    8,
+    0x2b,
+    0x06,
+    0x01,
+    0x05,
+    0x05,
+    0x07,
+    0x30,
+    0x01,
+];
 
 /// A CA certificate with its private key: what signs everything in this crate.
 pub(crate) struct Authority {
     certificate_pem: String,
     spki: SpkiHash,
+    /// The subject as the certificate has it, in DER.
+    name: Vec<u8>,
     key_id: Vec<u8>,
     validity: Validity,
+    /// The AlgorithmIdentifier of its signatures, in DER.
+    algorithm: Vec<u8>,
     signer: rcgen::Issuer<'static, CaKey>,
 }
 
@@ -48,29 +69,15 @@ impl Authority {
         }
         let signer = rcgen::Issuer::from_ca_cert_der(&certificate_der.into(), CaKey(key))
             .map_err(|_| JoinAuthorityError::Malformed)?;
-        let authority = Self {
+        Ok(Self {
             certificate_pem: encode_pem(CERTIFICATE_LABEL, certificate_der),
             spki: spki_hash_of(&certificate),
-            key_id,
+            name: certificate.subject().as_raw().into(),
             validity: validity_of(&certificate),
+            algorithm: try_out(&signer, &key_id, &certificate)?,
+            key_id,
             signer,
-        };
-        authority.check_name(&certificate)?;
-        Ok(authority)
-    }
-
-    /// Certificates and lists must name their issuer byte for byte as its certificate does, or no
-    /// chain holds. The signing library rebuilds the name from its parts, which fails for names
-    /// with a repeated attribute: sign something and look.
-    fn check_name(&self, certificate: &X509Certificate<'_>) -> Result<(), JoinAuthorityError> {
-        let from = self.validity.not_before;
-        let trial = self
-            .sign_crl(&[], 1, from, from.saturating_add(Duration::from_secs(1)))
-            .map_err(|_| JoinAuthorityError::Malformed)?;
-        match CertificateRevocationList::from_der(&trial) {
-            Ok((_, list)) if list.issuer().as_raw() == certificate.subject().as_raw() => Ok(()),
-            _ => Err(JoinAuthorityError::Name),
-        }
+        })
     }
 
     pub(crate) fn spki(&self) -> SpkiHash {
@@ -121,13 +128,21 @@ impl Authority {
         })
     }
 
-    pub(crate) fn issue(&self, prepared: &Prepared) -> Result<Issued, IssueError> {
+    pub(crate) fn issue(
+        &self,
+        prepared: &Prepared,
+        status: Option<&StatusUrls>,
+    ) -> Result<Issued, IssueError> {
         if prepared.issuer() != self.spki {
             return Err(IssueError::Foreign {
                 prepared_by: prepared.issuer(),
             });
         }
-        let params = leaf_params(prepared).map_err(|source| IssueError::Sign(source.into()))?;
+        let mut params = leaf_params(prepared).map_err(|source| IssueError::Sign(source.into()))?;
+        if let Some(status) = status {
+            params.crl_distribution_points = vec![distribution_point(&status.crl)];
+            params.custom_extensions = vec![ocsp_access(&status.ocsp)];
+        }
         let certificate = params
             .signed_by(prepared.public_key().as_rcgen(), &self.signer)
             .map_err(|source| IssueError::Sign(source.into()))?;
@@ -147,12 +162,17 @@ impl Authority {
         &self,
         common_name: &str,
         key: &KeyPair,
+        crl: Option<&StatusUrl>,
         now: UnixMs,
         lifetime: Duration,
     ) -> Result<rcgen::Certificate, PrepareError> {
         let validity = self.validity_within(now, lifetime)?;
         let serial = RandomSerials.draw()?;
-        ca_params(common_name, 0, serial, validity)
+        let mut params = ca_params(common_name, 0, serial, validity);
+        // Without this it could not sign OCSP answers (RFC 5280 section 4.2.1.3).
+        params.key_usages.push(KeyUsagePurpose::DigitalSignature);
+        params.crl_distribution_points = crl.map(distribution_point).into_iter().collect();
+        params
             .signed_by(key, &self.signer)
             .map_err(|source| PrepareError::Refused(source.into()))
     }
@@ -167,27 +187,56 @@ impl Authority {
         if next_update.as_secs() <= now.as_secs() {
             return Err(SignCrlError::NextUpdateNotAfterNow { now, next_update });
         }
-        let revoked_certs = entries
-            .iter()
-            .map(|entry| RevokedCertParams {
-                serial_number: serial_number(entry.serial),
-                revocation_time: asn1_time(entry.revoked_at),
-                reason_code: Some(reason_code(entry.reason)),
-                invalidity_date: None,
-            })
-            .collect();
-        CertificateRevocationListParams {
-            this_update: asn1_time(now),
-            next_update: asn1_time(next_update),
-            crl_number: number.into(),
-            issuing_distribution_point: None,
-            revoked_certs,
-            key_identifier_method: KeyIdMethod::PreSpecified(self.key_id.clone()),
-        }
-        .signed_by(&self.signer)
-        .map(|list| list.der().to_vec())
-        .map_err(|source| SignCrlError::Sign(source.into()))
+        let tbs = tbs_cert_list(
+            &CrlFrame {
+                issuer: &self.name,
+                algorithm: &self.algorithm,
+                key_id: &self.key_id,
+                number,
+                this_update: now,
+                next_update,
+            },
+            entries,
+        );
+        let signature = self
+            .signer
+            .key()
+            .sign(&tbs)
+            .map_err(|source| SignCrlError::Sign(source.into()))?;
+        let no_unused_bits = [0];
+        let signature = tlv(der::BIT_STRING, &[&no_unused_bits, &signature]);
+        Ok(tlv(der::SEQUENCE, &[&tbs, &self.algorithm, &signature]))
     }
+
+    pub(crate) fn sign_ocsp(&self, data: &OcspResponseData) -> Result<Vec<u8>, SignOcspError> {
+        signed_response(data, &self.signer.key().0, &self.algorithm, None)
+    }
+}
+
+/// Certificates and lists must name their issuer byte for byte as its certificate does, or no
+/// chain holds. The signing library rebuilds the name from its parts, which fails for names with a
+/// repeated attribute: sign something and look. What was signed also tells the algorithm.
+fn try_out(
+    signer: &rcgen::Issuer<'_, CaKey>,
+    key_id: &[u8],
+    certificate: &X509Certificate<'_>,
+) -> Result<Vec<u8>, JoinAuthorityError> {
+    let from = validity_of(certificate).not_before;
+    let list = CertificateRevocationListParams {
+        this_update: asn1_time(from),
+        next_update: asn1_time(from.saturating_add(Duration::from_secs(1))),
+        crl_number: 1.into(),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: KeyIdMethod::PreSpecified(key_id.into()),
+    }
+    .signed_by(signer)
+    .map_err(|_| JoinAuthorityError::Malformed)?;
+    match CertificateRevocationList::from_der(list.der()) {
+        Ok((_, list)) if list.issuer().as_raw() == certificate.subject().as_raw() => {}
+        _ => return Err(JoinAuthorityError::Name),
+    }
+    signature_algorithm_of(list.der()).ok_or(JoinAuthorityError::Malformed)
 }
 
 /// A CA key. Its serialised form is wiped when it is dropped; it is never printed.
@@ -203,7 +252,7 @@ impl PublicKeyData for CaKey {
     }
 }
 
-impl rcgen::SigningKey for CaKey {
+impl SigningKey for CaKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
         self.0.sign(message)
     }
@@ -286,17 +335,23 @@ fn ca_key_id(certificate: &X509Certificate<'_>) -> Result<Vec<u8>, JoinAuthority
         .ok_or(JoinAuthorityError::NotCa)
 }
 
-fn reason_code(reason: CrlReason) -> rcgen::RevocationReason {
-    use rcgen::RevocationReason as Code;
-    match reason {
-        CrlReason::Unspecified => Code::Unspecified,
-        CrlReason::KeyCompromise => Code::KeyCompromise,
-        CrlReason::CaCompromise => Code::CaCompromise,
-        CrlReason::AffiliationChanged => Code::AffiliationChanged,
-        CrlReason::Superseded => Code::Superseded,
-        CrlReason::CessationOfOperation => Code::CessationOfOperation,
-        CrlReason::PrivilegeWithdrawn => Code::PrivilegeWithdrawn,
+fn distribution_point(crl: &StatusUrl) -> CrlDistributionPoint {
+    CrlDistributionPoint {
+        uris: vec![crl.to_string()],
     }
+}
+
+/// Authority information access (RFC 5280 section 4.2.2.1) by OCSP.
+fn ocsp_access(ocsp: &StatusUrl) -> CustomExtension {
+    let uniform_resource_identifier = tlv(der::context(6), &[ocsp.as_str().as_bytes()]);
+    let description = tlv(
+        der::SEQUENCE,
+        &[&ACCESS_BY_OCSP, &uniform_resource_identifier],
+    );
+    CustomExtension::from_oid_content(
+        &AUTHORITY_INFORMATION_ACCESS,
+        tlv(der::SEQUENCE, &[&description]),
+    )
 }
 
 /// Why a certificate and a key don't make a CA.

@@ -12,6 +12,7 @@ use crate::files::{PUBLIC_MODE, SECRET_MODE, WriteCaFileError, parent_of, sync_f
 use crate::issuer::{PrepareError, SignCrlError};
 use crate::profile::Intermediate;
 use crate::root::{CreateRootError, RootAuthority, WriteRootError, check_passphrase};
+use crate::status_url::StatusUrl;
 
 /// How long the revocation list of a root is current. Its key comes out of the safe once a year.
 const ROOT_CRL_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -114,6 +115,19 @@ pub enum RootKey<'a> {
 /// There is something in `dir` or at the place of the root's key, the passphrase is refused, or
 /// a file can't be written.
 pub fn init(dir: &Path, root_key: RootKey<'_>, now: UnixMs) -> Result<CaDirectory, InitCaError> {
+    init_with_root_crl_url(dir, root_key, None, now)
+}
+
+/// [`init`], with intermediates that say where the root's revocation list is served.
+///
+/// # Errors
+/// As [`init`].
+pub fn init_with_root_crl_url(
+    dir: &Path,
+    root_key: RootKey<'_>,
+    root_crl: Option<&StatusUrl>,
+    now: UnixMs,
+) -> Result<CaDirectory, InitCaError> {
     refuse_occupied(dir)?;
     if let RootKey::Encrypted { out, passphrase } = &root_key {
         check_passphrase(passphrase)?;
@@ -132,7 +146,7 @@ pub fn init(dir: &Path, root_key: RootKey<'_>, now: UnixMs) -> Result<CaDirector
         .tempdir_in(parent)
         .map_err(unwritable)?;
     let root = RootAuthority::create("leafgate root", now)?;
-    write_draft(draft.path(), &root, now)?;
+    write_draft(draft.path(), &root, root_crl, now)?;
     match root_key {
         RootKey::Encrypted { out, passphrase } => {
             root.write_encrypted(out, passphrase)?;
@@ -180,9 +194,14 @@ fn refuse_root_key(dir: &Path, out: &Path) -> Result<(), InitCaError> {
     Ok(())
 }
 
-fn write_draft(draft: &Path, root: &RootAuthority, now: UnixMs) -> Result<(), InitCaError> {
+fn write_draft(
+    draft: &Path,
+    root: &RootAuthority,
+    root_crl: Option<&StatusUrl>,
+    now: UnixMs,
+) -> Result<(), InitCaError> {
     for intermediate in [Intermediate::Devices, Intermediate::Servers] {
-        let made = root.issue_intermediate(&format!("leafgate {intermediate}"), now)?;
+        let made = root.issue_intermediate(&format!("leafgate {intermediate}"), root_crl, now)?;
         write_new(
             &draft.join(format!("{intermediate}.crt")),
             &made.certificate_pem,

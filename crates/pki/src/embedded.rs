@@ -10,14 +10,17 @@ use crate::files::{ReadCaFileError, read_certificate, read_key};
 use crate::issuer::{
     IssueError, Issued, Issuer, PrepareError, Prepared, RevokedEntry, SignCrlError,
 };
+use crate::ocsp::{OcspResponseData, SignOcspError};
 use crate::profile::Profile;
 use crate::public_key::PublicKeyInfo;
 use crate::serial::{RandomSerials, SerialSource};
+use crate::status_url::StatusUrls;
 
 /// An issuing intermediate whose key this process holds.
 pub struct EmbeddedCa {
     authority: Authority,
     serials: Arc<dyn SerialSource>,
+    status: Option<StatusUrls>,
 }
 
 impl EmbeddedCa {
@@ -36,7 +39,15 @@ impl EmbeddedCa {
         Ok(Self {
             authority,
             serials: Arc::new(RandomSerials),
+            status: None,
         })
+    }
+
+    /// Writes into every certificate where its status is to be had.
+    #[must_use]
+    pub fn with_status_urls(mut self, urls: StatusUrls) -> Self {
+        self.status = Some(urls);
+        self
     }
 
     /// Takes its serial numbers from `serials` instead of the system's random numbers.
@@ -68,7 +79,7 @@ impl Issuer for EmbeddedCa {
     }
 
     async fn issue(&self, prepared: Prepared) -> Result<Issued, IssueError> {
-        self.authority.issue(&prepared)
+        self.authority.issue(&prepared, self.status.as_ref())
     }
 
     async fn sign_crl(
@@ -79,6 +90,10 @@ impl Issuer for EmbeddedCa {
         next_update: UnixMs,
     ) -> Result<Vec<u8>, SignCrlError> {
         self.authority.sign_crl(entries, number, now, next_update)
+    }
+
+    async fn sign_ocsp(&self, data: &OcspResponseData) -> Result<Vec<u8>, SignOcspError> {
+        self.authority.sign_ocsp(data)
     }
 }
 

@@ -1,11 +1,12 @@
 use async_trait::async_trait;
 use leafgate_identity::{Fingerprint, SerialNumber, SpkiHash, UnixMs, Validity};
 
+use crate::ocsp::{OcspResponseData, SignOcspError};
 use crate::profile::Profile;
 use crate::public_key::PublicKeyInfo;
 use crate::serial::DrawSerialError;
 
-/// Something that signs certificates and revocation lists with one issuing key.
+/// Something that signs certificates, and what tells of their revocation, for one issuing key.
 ///
 /// Issuing takes two steps, so that the caller can record what is going to be signed before it
 /// is: a certificate that exists is then always one that somebody knows of.
@@ -50,6 +51,14 @@ pub trait Issuer: Send + Sync {
         now: UnixMs,
         next_update: UnixMs,
     ) -> Result<Vec<u8>, SignCrlError>;
+
+    /// Signs an OCSP answer about certificates of this issuer, with its own key or that of a
+    /// responder that it delegates to ([`OcspResponder`](crate::OcspResponder)), and returns the
+    /// OCSPResponse in DER.
+    ///
+    /// # Errors
+    /// `next_update` does not come after `this_update`, or signing fails.
+    async fn sign_ocsp(&self, data: &OcspResponseData) -> Result<Vec<u8>, SignOcspError>;
 }
 
 /// A certificate settled in every detail and not yet signed.

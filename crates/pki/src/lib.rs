@@ -2,11 +2,15 @@
 //!
 //! A [`Profile`] holds the checked content of a certificate, an [`Issuer`] settles serial number
 //! and dates ([`Prepared`]), and signs it once ([`Issued`]). From a certificate request only the
-//! public key is taken ([`PublicKeyInfo`]). [`EmbeddedCa`] is the issuer that needs no other
+//! public key is taken ([`PublicKeyInfo`]). Issuers also sign what tells of revoked certificates:
+//! lists, and answers to an [`OcspRequest`]. [`EmbeddedCa`] is the issuer that needs no other
 //! service; [`init`] makes its files.
 
 mod authority;
+mod certs_only;
+mod crl;
 mod csr;
+mod der;
 mod directory;
 mod embedded;
 mod encoding;
@@ -14,14 +18,18 @@ mod files;
 mod issuer;
 mod key_pair;
 mod name;
+mod ocsp;
 mod profile;
 mod public_key;
 mod root;
 mod serial;
+mod status_url;
 
 pub use authority::JoinAuthorityError;
+pub use certs_only::certs_only;
+pub use crl::{ParseListError, SignedList};
 pub use csr::{MAX_CSR_BYTES, ParseCsrError};
-pub use directory::{CaDirectory, InitCaError, OpenCaError, RootKey, init};
+pub use directory::{CaDirectory, InitCaError, OpenCaError, RootKey, init, init_with_root_crl_url};
 pub use embedded::{EmbeddedCa, LoadCaError};
 pub use encoding::crl_pem;
 pub use files::{ReadCaFileError, WriteCaFileError};
@@ -30,6 +38,11 @@ pub use issuer::{
 };
 pub use key_pair::{GenerateKeyError, KeyPairPem};
 pub use name::ParseDnsNameError;
+pub use ocsp::{
+    CertId, CertStatus, IssuerHashes, JoinResponderError, MAX_OCSP_CERT_IDS,
+    MAX_OCSP_REQUEST_BYTES, OcspError, OcspNonce, OcspRequest, OcspResponder, OcspResponseData,
+    ParseIssuerError, ParseOcspRequestError, SignOcspError, SingleResponse,
+};
 pub use profile::{BuildProfileError, Intermediate, Profile, ProfileKind};
 pub use public_key::{KeyAlgorithm, ParsePublicKeyError, PublicKeyInfo};
 pub use root::{
@@ -37,3 +50,4 @@ pub use root::{
     WriteRootError,
 };
 pub use serial::{DrawSerialError, RandomSerials, SerialSource};
+pub use status_url::{ParseStatusUrlError, StatusUrl, StatusUrls};

@@ -20,6 +20,7 @@ use crate::files::{
 use crate::issuer::{PrepareError, RevokedEntry, SignCrlError};
 use crate::key_pair::GenerateKeyError;
 use crate::serial::{DrawSerialError, RandomSerials, SerialSource};
+use crate::status_url::StatusUrl;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How long a root lives.
@@ -97,19 +98,22 @@ impl RootAuthority {
     }
 
     /// Makes a key and an intermediate certificate for it, below which there can be no other CA.
-    /// Its common name is `subject` and a few digits of the key's hash.
+    /// Its common name is `subject` and a few digits of the key's hash. `root_crl` is where the
+    /// root's list is served, if it is.
     ///
     /// # Errors
     /// No key or serial number can be made, or the root is not valid at `now`.
     pub fn issue_intermediate(
         &self,
         subject: &str,
+        root_crl: Option<&StatusUrl>,
         now: UnixMs,
     ) -> Result<NewIntermediate, PrepareError> {
         let key = generate().ok_or_else(|| PrepareError::Refused(GenerateKeyError.into()))?;
         let certificate = self.authority.issue_intermediate(
             &distinct_name(subject, &key),
             &key,
+            root_crl,
             now,
             INTERMEDIATE_LIFETIME,
         )?;

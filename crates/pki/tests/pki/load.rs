@@ -9,7 +9,7 @@ use leafgate_pki::{
     ReadRootError, RootAuthority, WriteRootError,
 };
 
-use crate::support::{PASSPHRASE, TestCa, openssl, try_openssl};
+use crate::support::{CA_KEYS, PASSPHRASE, TestCa, foreign_ca, openssl, try_openssl};
 
 fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
@@ -163,34 +163,12 @@ fn certificates_of_no_ca_are_refused() {
 #[test]
 fn an_intermediate_of_another_root_and_kind_of_key_serves_as_well() {
     let test = TestCa::create();
-    let (key, certificate) = (test.path("key"), test.path("certificate"));
-    for new_key in [
-        &["-newkey", "rsa:2048"][..],
-        &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"],
-        &["-newkey", "ed25519"],
-    ] {
-        let mut args = vec![
-            "req",
-            "-x509",
-            "-nodes",
-            "-subj",
-            "/O=Example/CN=own",
-            "-addext",
-            "basicConstraints=critical,CA:TRUE,pathlen:0",
-            "-addext",
-            "keyUsage=critical,keyCertSign,cRLSign",
-            "-keyout",
-            key.to_str().unwrap(),
-            "-out",
-            certificate.to_str().unwrap(),
-        ];
-        args.extend(new_key);
-        openssl(&args);
-        chmod(&key, 0o600);
-        let ca = EmbeddedCa::load(&certificate, &key).unwrap();
+    for (name, new_key) in CA_KEYS {
+        let (certificate, ca) = foreign_ca(&test, new_key);
         assert_eq!(
             ca.certificate_pem(),
-            fs::read_to_string(&certificate).unwrap()
+            fs::read_to_string(&certificate).unwrap(),
+            "{name}"
         );
     }
 }

@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod certs_only;
+mod checkers;
 mod csr;
 mod directory;
 mod issuer;
 mod load;
+mod ocsp;
 mod openssl;
 mod revocation;
+mod status_urls;
 mod support;

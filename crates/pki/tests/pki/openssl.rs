@@ -11,7 +11,7 @@ use leafgate_identity::CnPattern;
 use leafgate_pki::{Intermediate, Issuer, KeyPairPem, Profile, PublicKeyInfo};
 use secrecy::ExposeSecret;
 
-fn profiles() -> [(Profile, &'static [&'static str]); 3] {
+pub(crate) fn profiles() -> [(Profile, &'static [&'static str]); 3] {
     let patterns = [CnPattern::default()];
     let addresses = ["127.0.0.1", "::1"].map(|text| text.parse().unwrap());
     [
@@ -27,7 +27,7 @@ fn profiles() -> [(Profile, &'static [&'static str]); 3] {
     ]
 }
 
-fn extension(certificate: &Path, names: &str) -> String {
+pub(crate) fn extension(certificate: &Path, names: &str) -> String {
     openssl(&[
         "x509",
         "-in",
@@ -304,14 +304,20 @@ fn authorities_are_what_they_may_be_and_no_more() {
         assert!(shown.contains("CA:TRUE, pathlen:0"), "{shown}");
         assert!(verify(&test, &path, intermediate, &[]));
     }
-    for path in [
-        root,
-        test.ca.certificate(Intermediate::Devices),
-        test.ca.certificate(Intermediate::Servers),
+    for (path, signs_ocsp) in [
+        (root, ""),
+        (
+            test.ca.certificate(Intermediate::Devices),
+            "Digital Signature, ",
+        ),
+        (
+            test.ca.certificate(Intermediate::Servers),
+            "Digital Signature, ",
+        ),
     ] {
         assert_eq!(
             extension(&path, "keyUsage"),
-            "X509v3 Key Usage: critical\n    Certificate Sign, CRL Sign\n"
+            format!("X509v3 Key Usage: critical\n    {signs_ocsp}Certificate Sign, CRL Sign\n")
         );
         assert!(extension(&path, "basicConstraints").contains("critical"));
         let identifiers = extension(&path, "subjectKeyIdentifier,authorityKeyIdentifier");

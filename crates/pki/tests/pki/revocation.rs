@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use leafgate_identity::SerialNumber;
+use leafgate_identity::{SerialNumber, UnixMs};
 use leafgate_pki::{
-    CrlReason, Intermediate, Issuer, KeyPairPem, Profile, RevokedEntry, RootAuthority, crl_pem,
+    CrlReason, Intermediate, Issuer, KeyPairPem, ParseListError, Profile, RevokedEntry,
+    RootAuthority, SignedList, crl_pem,
 };
 
 use crate::support::{
-    NOW, PASSPHRASE, TestCa, device, issue, openssl, text, try_openssl, verify, verify_at,
+    CA_KEYS, NOW, PASSPHRASE, TestCa, device, foreign_ca, issue, openssl, text, try_openssl,
+    verify, verify_at,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -34,9 +36,13 @@ fn crl_verifies(list: &Path, issuer: &Path) -> bool {
 
 #[tokio::test]
 async fn revocation_lists_of_every_authority_are_checked_for_the_whole_chain() {
-    let test = TestCa::create();
+    whole_chain_is_checked(&TestCa::create()).await;
+    whole_chain_is_checked(&TestCa::with_status("http://pki.example.org:8080")).await;
+}
+
+async fn whole_chain_is_checked(test: &TestCa) {
     for intermediate in [Intermediate::Devices, Intermediate::Servers] {
-        let ca = test.ca.load(intermediate).unwrap();
+        let ca = test.load(intermediate);
         let profile = match intermediate {
             Intermediate::Devices => device("0001"),
             Intermediate::Servers => Profile::nats_server(&["leaf-1"], &[], &[]).unwrap(),
@@ -68,7 +74,7 @@ async fn revocation_lists_of_every_authority_are_checked_for_the_whole_chain() {
                 );
                 let lists = test.write("lists.crl", lists);
                 let lists = ["-crl_check_all", "-CRLfile", lists.to_str().unwrap()];
-                verify(&test, leaf, intermediate, &lists)
+                verify(test, leaf, intermediate, &lists)
             };
             assert!(check(&good), "{intermediate}, list {number}");
             assert_eq!(
@@ -159,6 +165,89 @@ async fn an_empty_list_has_no_list_of_entries() {
     assert_eq!(openssl(&from_der), crl_text(&list));
 }
 
+/// Lists come in both forms; other software has read those in DER as empty ones, or failed at lists
+/// without entries.
+#[tokio::test]
+async fn lists_are_read_in_pem_and_der_with_entries_and_without() {
+    let test = TestCa::create();
+    let ca = test.ca.load(Intermediate::Devices).unwrap();
+    let entry = RevokedEntry {
+        serial: SerialNumber::from_be_bytes(&[1]).unwrap(),
+        revoked_at: NOW,
+        reason: CrlReason::KeyCompromise,
+    };
+    for entries in [&[][..], &[entry]] {
+        let end = NOW.saturating_add(HOUR);
+        let der = ca.sign_crl(entries, 1, NOW, end).await.unwrap();
+        let whole = SignedList {
+            der: der.clone(),
+            this_update: UnixMs::from_secs(NOW.as_secs()),
+            next_update: UnixMs::from_secs(end.as_secs()),
+        };
+        let pem = crl_pem(&der);
+        assert_eq!(SignedList::parse(&der), Ok(whole.clone()));
+        assert_eq!(SignedList::parse(pem.as_bytes()), Ok(whole));
+        for broken in [
+            &der[..der.len() - 1],
+            &[&der[..], b"\n"].concat(),
+            format!("{pem}{pem}").as_bytes(),
+            pem.replace("X509 CRL", "CERTIFICATE").as_bytes(),
+            &pem.as_bytes()[..pem.len() / 2],
+            b"",
+        ] {
+            assert_eq!(SignedList::parse(broken), Err(ParseListError));
+        }
+    }
+}
+
+#[tokio::test]
+async fn lists_of_every_kind_of_key_verify() {
+    let test = TestCa::create();
+    for (name, new_key) in CA_KEYS {
+        let (certificate, ca) = foreign_ca(&test, new_key);
+        let end = NOW.saturating_add(HOUR);
+        let mut der = ca.sign_crl(&[], 1, NOW, end).await.unwrap();
+        let list = test.write("list.crl", crl_pem(&der));
+        assert!(crl_verifies(&list, &certificate), "{name}");
+        // The last octet belongs to the signature.
+        *der.last_mut().unwrap() ^= 1;
+        let list = test.write("list.crl", crl_pem(&der));
+        assert!(!crl_verifies(&list, &certificate), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_list_has_each_entry() {
+    let test = TestCa::create();
+    let ca = test.ca.load(Intermediate::Devices).unwrap();
+    let entries: Vec<RevokedEntry> = (1_u32..=3000)
+        .map(|number| RevokedEntry {
+            serial: SerialNumber::from_be_bytes(&number.to_be_bytes()).unwrap(),
+            // Until 2050 a date has two digits of its year, then four.
+            revoked_at: UnixMs::from_secs(2_524_606_600 + i64::from(number)),
+            reason: CrlReason::Superseded,
+        })
+        .collect();
+    let end = NOW.saturating_add(HOUR);
+    let der = ca.sign_crl(&entries, 1, NOW, end).await.unwrap();
+    let list = test.write("list.crl", crl_pem(&der));
+    assert!(crl_verifies(
+        &list,
+        &test.ca.certificate(Intermediate::Devices)
+    ));
+    let shown = crl_text(&list);
+    for entry in &entries {
+        let serial = entry.serial.to_string().to_uppercase();
+        assert_eq!(
+            shown.matches(&format!("Serial Number: {serial}\n")).count(),
+            1
+        );
+    }
+    assert_eq!(shown.matches("Superseded").count(), entries.len());
+    assert_eq!(shown.matches("Dec 31 23:59:59 2049 GMT").count(), 1);
+    assert_eq!(shown.matches("Jan  1 00:00:00 2050 GMT").count(), 1);
+}
+
 #[tokio::test]
 async fn a_root_key_out_of_the_safe_makes_intermediates_and_lists() {
     let test = TestCa::create();
@@ -169,7 +258,9 @@ async fn a_root_key_out_of_the_safe_makes_intermediates_and_lists() {
     )
     .unwrap();
     let later = NOW.saturating_add(300 * 24 * HOUR);
-    let made = root.issue_intermediate("leafgate devices", later).unwrap();
+    let made = root
+        .issue_intermediate("leafgate devices", None, later)
+        .unwrap();
     let path = test.write("new.crt", &made.certificate_pem);
     assert!(verify_at(later, &test, &path, Intermediate::Devices, &[]));
     let list = root

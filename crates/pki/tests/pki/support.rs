@@ -5,7 +5,8 @@ use std::process::{Command, Output};
 
 use leafgate_identity::{CnPattern, DeviceId, UnixMs};
 use leafgate_pki::{
-    CaDirectory, EmbeddedCa, Intermediate, Issued, Issuer, Profile, PublicKeyInfo, RootKey, init,
+    CaDirectory, EmbeddedCa, Intermediate, Issued, Issuer, Profile, PublicKeyInfo, RootKey,
+    StatusUrl, StatusUrls, init_with_root_crl_url,
 };
 use secrecy::SecretString;
 use tempfile::TempDir;
@@ -17,21 +18,43 @@ pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
 pub(crate) struct TestCa {
     pub(crate) dir: TempDir,
     pub(crate) ca: CaDirectory,
+    status: Option<StatusUrl>,
 }
 
 impl TestCa {
     pub(crate) fn create() -> Self {
+        Self::create_under(None)
+    }
+
+    /// A CA whose certificates say that their status is served under this URL.
+    pub(crate) fn with_status(base: &str) -> Self {
+        Self::create_under(Some(StatusUrl::parse(base).unwrap()))
+    }
+
+    fn create_under(status: Option<StatusUrl>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let ca = init(
+        let ca = init_with_root_crl_url(
             &dir.path().join("ca"),
             RootKey::Encrypted {
                 out: &dir.path().join("root.key"),
                 passphrase: &SecretString::from(PASSPHRASE),
             },
+            status.as_ref().map(StatusUrl::root_crl).as_ref(),
             NOW,
         )
         .unwrap();
-        Self { dir, ca }
+        Self { dir, ca, status }
+    }
+
+    pub(crate) fn load(&self, intermediate: Intermediate) -> EmbeddedCa {
+        let ca = self.ca.load(intermediate).unwrap();
+        match &self.status {
+            None => ca,
+            Some(base) => {
+                let urls = StatusUrls::under(base, ca.spki());
+                ca.with_status_urls(urls)
+            }
+        }
     }
 
     pub(crate) fn root_key(&self) -> PathBuf {
@@ -129,6 +152,65 @@ pub(crate) fn openssl_csr(key: &Path, args: &[&str]) -> String {
     ];
     all.extend(args);
     openssl(&all)
+}
+
+/// The kinds of key that a CA of somebody else's making may have.
+pub(crate) const CA_KEYS: [(&str, &[&str]); 4] = [
+    (
+        "P-256",
+        &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    ),
+    (
+        "P-384",
+        &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"],
+    ),
+    ("Ed25519", &["-newkey", "ed25519"]),
+    ("RSA 2048", &["-newkey", "rsa:2048"]),
+];
+
+/// A CA that OpenSSL made, valid at [`NOW`]: its certificate, and itself loaded.
+pub(crate) fn foreign_ca(test: &TestCa, new_key: &[&str]) -> (PathBuf, EmbeddedCa) {
+    let (key, csr, certificate) = (
+        test.path("foreign.key"),
+        test.path("foreign.csr"),
+        test.path("foreign.crt"),
+    );
+    let mut args = vec!["req", "-new", "-nodes", "-subj", "/O=Example/CN=own"];
+    args.extend(["-keyout", key.to_str().unwrap()]);
+    args.extend(["-out", csr.to_str().unwrap()]);
+    args.extend(new_key);
+    openssl(&args);
+    let config = test.write(
+        "foreign.conf",
+        "[ca]\ndefault_ca=own\n[own]\ndatabase=index.txt\nserial=serial\nnew_certs_dir=.\n\
+         default_md=default\npolicy=any\n[any]\norganizationName=supplied\ncommonName=supplied\n\
+         [extensions]\nbasicConstraints=critical,CA:TRUE,pathlen:0\n\
+         keyUsage=critical,digitalSignature,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n",
+    );
+    test.write("index.txt", "");
+    test.write("serial", "01");
+    let output = Command::new("openssl")
+        .current_dir(test.dir.path())
+        .args(["ca", "-batch", "-selfsign", "-extensions", "extensions"])
+        .args([
+            "-startdate",
+            "20260101000000Z",
+            "-enddate",
+            "20270101000000Z",
+        ])
+        .args([Path::new("-config"), &config, Path::new("-in"), &csr])
+        .args([Path::new("-keyfile"), &key, Path::new("-out"), &certificate])
+        .arg("-notext")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let ca = EmbeddedCa::load(&certificate, &key).unwrap();
+    (certificate, ca)
 }
 
 pub(crate) const ACCEPTED_KEYS: [(&str, &[&str]); 6] = [
