@@ -1,17 +1,12 @@
-use std::slice;
-
-use leafgate_identity::{DeviceId, SerialNumber, SpkiHash};
-use leafgate_pki::{
-    BuildProfileError, Intermediate, Issued, KeyPairPem, Prepared, Profile, PublicKeyInfo,
-};
-use leafgate_registry::{
-    Act, Certificate, CertificateId, CertificateQuery, CertificateStatus, Change, Device,
-    DeviceRecord, DeviceState, Holder, NewCertificate, NewDevice, RevocationReason,
-};
+use leafgate_identity::{DeviceId, UnixMs};
+use leafgate_pki::{BuildProfileError, Issued, KeyPairPem, Prepared, PublicKeyInfo};
+use leafgate_registry::{Act, DeviceRecord, DeviceState, Holder, NewDevice};
 use secrecy::SecretString;
 
 use crate::error::RegistrarError;
+use crate::issuance::{Occasion, holder};
 use crate::registrar::{Registrar, device_after};
+use crate::renew_after::renew_after;
 
 /// The key that a certificate is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +17,7 @@ pub enum CertificateKey<'a> {
     Csr(&'a str),
 }
 
-/// A device's new certificate.
+/// A device's certificate, handed out.
 #[derive(Debug)]
 pub struct DeviceCredentials {
     /// The device afterwards.
@@ -31,6 +26,11 @@ pub struct DeviceCredentials {
     pub issued: Issued,
     /// Its private key, if it was made here. It is kept nowhere.
     pub private_key_pem: Option<SecretString>,
+    /// When it is best renewed.
+    pub renew_after: UnixMs,
+    /// Whether it was made for this request. It was not if the device has one for the same key
+    /// that is not due for renewal.
+    pub newly_issued: bool,
 }
 
 impl Registrar {
@@ -55,6 +55,11 @@ impl Registrar {
         }
         self.check_name(&new)?;
         let (key, private_key_pem) = key.resolve()?;
+        let first = Holder::Device {
+            id: new.id.clone(),
+            generation: 1,
+        };
+        self.check_key(&key.spki_hash(), &first, act.at).await?;
         let (record, prepared) = self.register_and_prepare(&new, &key, act).await?;
         let (device, issued) =
             self.sign_and_record(record, prepared, act)
@@ -63,11 +68,7 @@ impl Registrar {
                     id: new.id,
                     source: Box::new(source),
                 })?;
-        Ok(DeviceCredentials {
-            device,
-            issued,
-            private_key_pem,
-        })
+        Ok(DeviceCredentials::new(device, issued, private_key_pem))
     }
 
     async fn register_and_prepare(
@@ -78,9 +79,9 @@ impl Registrar {
     ) -> Result<(DeviceRecord, Prepared), RegistrarError> {
         let mut tries = self.tries();
         loop {
-            let existing = self.store.load(&new.id).await?;
-            let register = Change::register(existing.as_ref(), new.clone(), act)?;
-            let (prepare, prepared) = self.prepare(device_after(&register), key, act)?;
+            let register = self.build_registration(new, act).await?;
+            let (prepare, prepared) =
+                self.prepare(device_after(&register), key, Occasion::Issue, act)?;
             let record = device_after(&prepare).clone();
             if self.commit(&[register, prepare]).await? {
                 return Ok((record, prepared));
@@ -115,13 +116,17 @@ impl Registrar {
     }
 
     /// Issues a certificate to an active or quarantined device. The older ones of its present
-    /// generation count until the overlap ends.
+    /// generation count as before; [`note_log_in`](Self::note_log_in) ends them.
+    ///
+    /// A device that has a certificate for the same key gets that one again, until it is due for
+    /// renewal: nothing is recorded then.
     ///
     /// # Errors
-    /// There is no such device, its state allows no certificate, its trust domain is served by
-    /// another issuer, the request or its key is refused, or the store or the issuer fails.
-    /// [`RegistrarError::NotSigned`] and [`RegistrarError::SignedNotRecorded`] say how far it
-    /// came; in neither case is there anything to clean up, but a new one to ask for.
+    /// There is no such device, its state allows no certificate, it has as many as it may, its
+    /// trust domain is served by another issuer, the request or its key is refused, or the store
+    /// or the issuer fails. [`RegistrarError::NotSigned`] and
+    /// [`RegistrarError::SignedNotRecorded`] say how far it came; in neither case is there
+    /// anything to clean up, but a new one to ask for.
     pub async fn issue(
         &self,
         id: &DeviceId,
@@ -129,166 +134,59 @@ impl Registrar {
         act: &Act,
     ) -> Result<DeviceCredentials, RegistrarError> {
         let (key, private_key_pem) = key.resolve()?;
-        let (record, prepared) = self
-            .change_device(id, |record| self.prepare(record, &key, act))
+        let record = self.load(id).await?;
+        let (device, issued, newly_issued) = self
+            .issue_for(record, &key, Occasion::Issue, |_| Ok(()), act)
             .await?;
-        let (device, issued) = self.sign_and_record(record, prepared, act).await?;
+        let credentials = DeviceCredentials::new(device, issued, private_key_pem);
         Ok(DeviceCredentials {
-            device,
-            issued,
-            private_key_pem,
+            newly_issued,
+            ..credentials
         })
     }
 
-    /// The intent to sign a certificate, and what will be signed.
-    fn prepare(
-        &self,
-        record: &DeviceRecord,
-        key: &PublicKeyInfo,
-        act: &Act,
-    ) -> Result<(Change, Prepared), RegistrarError> {
-        let profile = self.device_profile(&record.device)?;
-        refuse_compromised(key, &record.certificates)?;
-        let prepared = self
-            .issuer(Intermediate::Devices)
-            .prepare(profile, key.clone(), act.at)?;
-        let change = Change::prepare_certificate(record, intent(&prepared), act)?;
-        Ok((change, prepared))
-    }
-
-    fn device_profile(&self, device: &Device) -> Result<Profile, RegistrarError> {
-        if !device.state.admits() {
-            return Err(RegistrarError::NotIssuable {
-                id: device.id.clone(),
-                state: device.state,
-            });
-        }
-        let domain = self.domain(&device.trust_domain)?;
-        let issuer = self.issuer(Intermediate::Devices).spki();
-        if !domain.issuers.contains(&issuer) {
-            return Err(RegistrarError::IssuerForeign {
-                domain: domain.name.clone(),
-                issuer,
-            });
-        }
-        Ok(Profile::device(&domain.cn_pattern, &device.id)?)
-    }
-
-    async fn sign_and_record(
+    /// Issues a certificate for this key to a device as it was just read, or gives the one that the device has. `admit`
+    /// refuses devices of whatever record it doesn't like. Says whether the certificate is new.
+    pub(crate) async fn issue_for(
         &self,
         record: DeviceRecord,
-        prepared: Prepared,
+        key: &PublicKeyInfo,
+        occasion: Occasion,
+        admit: impl Fn(&DeviceRecord) -> Result<(), RegistrarError> + Send + Sync,
         act: &Act,
-    ) -> Result<(DeviceRecord, Issued), RegistrarError> {
-        let issued = self.sign(Intermediate::Devices, prepared).await?;
-        match self.record_issued(record, &issued, act).await {
-            Ok(record) => Ok((record, issued)),
-            Err(source) => Err(not_recorded(issued.serial, source)),
+    ) -> Result<(DeviceRecord, Issued, bool), RegistrarError> {
+        self.guard.before(&record.device)?;
+        admit(&record)?;
+        self.check_issuable(&record.device, occasion)?;
+        let spki = key.spki_hash();
+        self.check_key(&spki, &holder(&record.device), act.at)
+            .await?;
+        if let Some(issued) = self.find_issued(&record, &spki, act.at).await? {
+            return Ok((record, issued, false));
         }
-    }
-
-    pub(crate) async fn sign(
-        &self,
-        intermediate: Intermediate,
-        prepared: Prepared,
-    ) -> Result<Issued, RegistrarError> {
-        let serial = prepared.serial();
-        self.issuer(intermediate)
-            .issue(prepared)
-            .await
-            .map_err(|source| RegistrarError::NotSigned { serial, source })
-    }
-
-    /// A commit whose outcome is unknown is looked up, for the certificate may be handed out only
-    /// if it is recorded, and must not be lost if it is.
-    async fn record_issued(
-        &self,
-        mut record: DeviceRecord,
-        issued: &Issued,
-        act: &Act,
-    ) -> Result<DeviceRecord, RegistrarError> {
-        let id = id_of(issued);
-        let overlap_ends = act.at.saturating_add(self.overlap);
-        let mut tries = self.tries();
-        loop {
-            let change =
-                Change::record_renewed(&record, &id, issued.fingerprint, overlap_ends, act)?;
-            let unconfirmed = match self.commit(slice::from_ref(&change)).await {
-                Ok(true) => return Ok(device_after(&change).clone()),
-                Ok(false) => None,
-                Err(source @ RegistrarError::Unconfirmed(_)) => Some(source),
-                Err(other) => return Err(other),
-            };
-            record = match (self.load(&record.device.id).await, unconfirmed) {
-                (Ok(record), _) => record,
-                (Err(_), Some(unconfirmed)) => return Err(unconfirmed),
-                (Err(source), None) => return Err(source),
-            };
-            if record
-                .certificate(&id)
-                .is_some_and(|certificate| is_recorded(certificate, issued))
-            {
-                return Ok(record);
-            }
-            tries.again(&record.device.id).await?;
-        }
-    }
-
-    /// Revokes one certificate, of a device or a service. `issuer` is needed only where two
-    /// issuers gave out the same serial number.
-    ///
-    /// # Errors
-    /// There is no such certificate, there are two, or it is revoked already.
-    pub async fn revoke_certificate(
-        &self,
-        serial: SerialNumber,
-        issuer: Option<SpkiHash>,
-        reason: RevocationReason,
-        act: &Act,
-    ) -> Result<Certificate, RegistrarError> {
-        let mut tries = self.tries();
-        loop {
-            let certificate = self.find_certificate(serial, issuer).await?;
-            let id = certificate.id();
-            let change = match &certificate.holder {
-                Holder::Device { id: device, .. } => {
-                    let record = self.load(device).await?;
-                    Change::revoke_certificate(&record, &id, reason, act)?
-                }
-                Holder::Service { .. } => {
-                    Change::revoke_service_certificate(&certificate, reason, act)?
-                }
-            };
-            if self.commit(slice::from_ref(&change)).await? {
-                let after = change
-                    .device_after()
-                    .and_then(|record| record.certificate(&id))
-                    .or_else(|| change.service_certificate_after());
-                return Ok(after.cloned().unwrap_or(certificate));
-            }
-            tries.again(format!("certificate {serial}")).await?;
-        }
-    }
-
-    async fn find_certificate(
-        &self,
-        serial: SerialNumber,
-        issuer: Option<SpkiHash>,
-    ) -> Result<Certificate, RegistrarError> {
-        let query = CertificateQuery {
-            serial: Some(serial),
-            issuer,
-            limit: 2,
-            ..CertificateQuery::default()
+        let prepare = |record: &DeviceRecord| {
+            admit(record)?;
+            self.prepare(record, key, occasion, act)
         };
-        let mut found = self.store.find_certificates(&query).await?.items;
-        match (found.pop(), found.pop()) {
-            (None, _) => Err(RegistrarError::CertificateUnknown { serial }),
-            (Some(certificate), None) => Ok(certificate),
-            (Some(one), Some(other)) => Err(RegistrarError::CertificateAmbiguous {
-                serial,
-                issuers: [one.issuer, other.issuer],
-            }),
+        let (record, prepared) = self.change_record(record, prepare).await?;
+        let (device, issued) = self.sign_and_record(record, prepared, act).await?;
+        Ok((device, issued, true))
+    }
+}
+
+impl DeviceCredentials {
+    /// A certificate that was made just now.
+    pub(crate) fn new(
+        device: DeviceRecord,
+        issued: Issued,
+        private_key_pem: Option<SecretString>,
+    ) -> Self {
+        Self {
+            device,
+            renew_after: renew_after(issued.validity, &issued.fingerprint),
+            issued,
+            private_key_pem,
+            newly_issued: true,
         }
     }
 }
@@ -305,59 +203,6 @@ impl CertificateKey<'_> {
             }
             Self::Csr(pem) => Ok((PublicKeyInfo::from_csr_pem(pem)?, None)),
         }
-    }
-}
-
-/// Refuses a key that a certificate of the same holder, of whatever generation, was revoked for:
-/// whoever has it besides would be let in again.
-pub(crate) fn refuse_compromised(
-    key: &PublicKeyInfo,
-    certificates: &[Certificate],
-) -> Result<(), RegistrarError> {
-    let compromised = certificates.iter().find(|certificate| {
-        let reason = match certificate.status {
-            CertificateStatus::Revoked { reason, .. } => Some(reason),
-            _ => None,
-        };
-        certificate.public_key == key.spki_hash() && reason == Some(RevocationReason::KeyCompromise)
-    });
-    match compromised {
-        Some(Certificate { serial, .. }) => Err(RegistrarError::KeyCompromised { serial: *serial }),
-        None => Ok(()),
-    }
-}
-
-pub(crate) fn intent(prepared: &Prepared) -> NewCertificate {
-    NewCertificate {
-        id: CertificateId {
-            issuer: prepared.issuer(),
-            serial: prepared.serial(),
-        },
-        profile: prepared.profile().kind().as_str().into(),
-        public_key: prepared.public_key().spki_hash(),
-        validity: prepared.validity(),
-    }
-}
-
-pub(crate) fn id_of(issued: &Issued) -> CertificateId {
-    CertificateId {
-        issuer: issued.issuer,
-        serial: issued.serial,
-    }
-}
-
-/// Whether the registry knows this very certificate as issued. A newer one may have superseded
-/// it already.
-pub(crate) fn is_recorded(certificate: &Certificate, issued: &Issued) -> bool {
-    certificate.fingerprint == Some(issued.fingerprint)
-        && !matches!(certificate.status, CertificateStatus::Revoked { .. })
-}
-
-pub(crate) fn not_recorded(serial: SerialNumber, source: RegistrarError) -> RegistrarError {
-    tracing::warn!(%serial, "a certificate was signed and could not be recorded; it is not handed out");
-    RegistrarError::SignedNotRecorded {
-        serial,
-        source: Box::new(source),
     }
 }
 

@@ -150,7 +150,8 @@ fn entry(certificate: &Certificate) -> Option<RevokedEntry> {
     })
 }
 
-fn crl_reason(reason: RevocationReason) -> CrlReason {
+/// The reason as certificates' status has it.
+pub fn crl_reason(reason: RevocationReason) -> CrlReason {
     match reason {
         RevocationReason::Unspecified => CrlReason::Unspecified,
         RevocationReason::KeyCompromise => CrlReason::KeyCompromise,

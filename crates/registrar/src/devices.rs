@@ -4,11 +4,54 @@ use std::slice;
 use leafgate_identity::DeviceId;
 use leafgate_pki::Profile;
 use leafgate_registry::{
-    Act, Action, Change, Device, DeviceEdit, DeviceRecord, NewDevice, RevocationReason,
+    Act, Action, BuildChangeError, Change, Device, DeviceEdit, DeviceRecord, DeviceState,
+    NewDevice, RevocationReason,
 };
 
 use crate::error::RegistrarError;
 use crate::registrar::{Registrar, device_after};
+
+/// What can be done to a device's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceAction {
+    /// Let a pending device in.
+    Approve,
+    /// Let a disabled or quarantined device back in.
+    Enable,
+    /// Lock a device out until it is enabled.
+    Disable,
+    /// Narrow a device to the policy's quarantine grant.
+    Quarantine,
+    /// Lock a device out for good and revoke its certificates, for this reason.
+    Revoke(RevocationReason),
+    /// Remove a device and revoke its certificates; a tombstone stays.
+    Delete,
+}
+
+impl DeviceAction {
+    /// The step in [`TRANSITIONS`](leafgate_registry::TRANSITIONS).
+    pub const fn action(self) -> Action {
+        match self {
+            Self::Approve => Action::Approve,
+            Self::Enable => Action::Enable,
+            Self::Disable => Action::Disable,
+            Self::Quarantine => Action::Quarantine,
+            Self::Revoke(_) => Action::Revoke,
+            Self::Delete => Action::Delete,
+        }
+    }
+
+    pub(crate) fn build(
+        self,
+        record: &DeviceRecord,
+        act: &Act,
+    ) -> Result<Change, BuildChangeError> {
+        match self {
+            Self::Revoke(reason) => Change::revoke(record, reason, act),
+            other => Change::transition(record, other.action(), act),
+        }
+    }
+}
 
 impl Registrar {
     /// Registers a device, without a certificate. The id of a deleted device starts its next
@@ -25,13 +68,36 @@ impl Registrar {
         self.check_name(&new)?;
         let mut tries = self.tries();
         loop {
-            let existing = self.store.load(&new.id).await?;
-            let change = Change::register(existing.as_ref(), new.clone(), act)?;
+            let change = self.build_registration(&new, act).await?;
             if self.commit(slice::from_ref(&change)).await? {
                 return Ok(device_after(&change).clone());
             }
             tries.again(&new.id).await?;
         }
+    }
+
+    /// The registration of a device whose name was checked, by what the store holds under its id.
+    pub(crate) async fn build_registration(
+        &self,
+        new: &NewDevice,
+        act: &Act,
+    ) -> Result<Change, RegistrarError> {
+        let existing = self.store.load(&new.id).await?;
+        if let Some(DeviceRecord { device, .. }) = &existing
+            && let Err(refusal) = self.guard.before(device)
+        {
+            // That the id is taken can't be kept from whoever asks for it; how the device stands can.
+            return Err(match device.state {
+                DeviceState::Deleted => refusal,
+                _ => RegistrarError::IdTaken {
+                    id: new.id.clone(),
+                    existing: device.id.clone(),
+                },
+            });
+        }
+        let change = Change::register(existing.as_ref(), new.clone(), act)?;
+        self.guard.after(&device_after(&change).device)?;
+        Ok(change)
     }
 
     /// Refuses an id that no certificate of its trust domain could carry.
@@ -41,12 +107,26 @@ impl Registrar {
         Ok(())
     }
 
+    /// Takes a device from one state to another.
+    ///
+    /// # Errors
+    /// There is no such device, or its state does not allow it.
+    pub async fn change_state(
+        &self,
+        id: &DeviceId,
+        action: DeviceAction,
+        act: &Act,
+    ) -> Result<DeviceRecord, RegistrarError> {
+        self.change(id, |record| Ok(action.build(record, act)?))
+            .await
+    }
+
     /// Lets a pending device in.
     ///
     /// # Errors
     /// There is no such device, or it is not pending.
     pub async fn approve(&self, id: &DeviceId, act: &Act) -> Result<DeviceRecord, RegistrarError> {
-        self.transition(id, Action::Approve, act).await
+        self.change_state(id, DeviceAction::Approve, act).await
     }
 
     /// Locks a device out until it is enabled.
@@ -54,7 +134,7 @@ impl Registrar {
     /// # Errors
     /// There is no such device, or its state does not allow it.
     pub async fn disable(&self, id: &DeviceId, act: &Act) -> Result<DeviceRecord, RegistrarError> {
-        self.transition(id, Action::Disable, act).await
+        self.change_state(id, DeviceAction::Disable, act).await
     }
 
     /// Lets a disabled or quarantined device back in.
@@ -62,7 +142,7 @@ impl Registrar {
     /// # Errors
     /// There is no such device, or it is neither.
     pub async fn enable(&self, id: &DeviceId, act: &Act) -> Result<DeviceRecord, RegistrarError> {
-        self.transition(id, Action::Enable, act).await
+        self.change_state(id, DeviceAction::Enable, act).await
     }
 
     /// Narrows an active device to the quarantine grant.
@@ -74,7 +154,7 @@ impl Registrar {
         id: &DeviceId,
         act: &Act,
     ) -> Result<DeviceRecord, RegistrarError> {
-        self.transition(id, Action::Quarantine, act).await
+        self.change_state(id, DeviceAction::Quarantine, act).await
     }
 
     /// Locks a device out for good and revokes all of its certificates for `reason`.
@@ -87,7 +167,7 @@ impl Registrar {
         reason: RevocationReason,
         act: &Act,
     ) -> Result<DeviceRecord, RegistrarError> {
-        self.change(id, |record| Ok(Change::revoke(record, reason, act)?))
+        self.change_state(id, DeviceAction::Revoke(reason), act)
             .await
     }
 
@@ -97,7 +177,7 @@ impl Registrar {
     /// # Errors
     /// There is no such device, or it is deleted already.
     pub async fn delete(&self, id: &DeviceId, act: &Act) -> Result<DeviceRecord, RegistrarError> {
-        self.transition(id, Action::Delete, act).await
+        self.change_state(id, DeviceAction::Delete, act).await
     }
 
     /// Changes a device's type, site or attributes, whatever they were.
@@ -150,17 +230,7 @@ impl Registrar {
         self.edit(id, edit, act).await
     }
 
-    async fn transition(
-        &self,
-        id: &DeviceId,
-        action: Action,
-        act: &Act,
-    ) -> Result<DeviceRecord, RegistrarError> {
-        self.change(id, |record| Ok(Change::transition(record, action, act)?))
-            .await
-    }
-
-    async fn change<E: From<RegistrarError>>(
+    pub(crate) async fn change<E: From<RegistrarError>>(
         &self,
         id: &DeviceId,
         build: impl Fn(&DeviceRecord) -> Result<Change, E> + Send,

@@ -1,8 +1,15 @@
+use std::time::Duration;
+
+use leafgate_access::{ApiKeyId, EnrolmentTokenId, RefuseError};
 use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, TrustDomainName};
 use leafgate_pki::{
     BuildProfileError, GenerateKeyError, IssueError, ParseCsrError, PrepareError, SignCrlError,
 };
 use leafgate_registry::{BuildChangeError, DeviceState, StoreError};
+
+use crate::enrolment::EnrolError;
+use crate::limits::IssuanceLimit;
+use crate::renewal::RenewalRefusal;
 
 /// Whose turn it is after an error: what exit codes and HTTP statuses are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +20,10 @@ pub enum ErrorKind {
     NotFound,
     /// The present state of things does not allow it.
     Conflict,
+    /// Whoever asks may not have it.
+    Forbidden,
+    /// It was asked for too often; try again later.
+    TooMany,
     /// The store or the issuer can't be reached; try again.
     Unavailable,
     /// Something is broken that neither asking again nor asking differently mends.
@@ -56,14 +67,94 @@ pub enum RegistrarError {
     /// The certificate request is refused.
     #[error("the certificate request is refused")]
     Csr(#[from] ParseCsrError),
-    /// The key of the certificate request is known to be in other hands.
-    #[error("this key is compromised: certificate {serial} was revoked for that; make a new key")]
+    /// The key is known to be in other hands.
+    #[error(
+        "this key is compromised: {} was revoked for that; make a new key",
+        .serial.map_or_else(|| "a certificate".to_owned(), |serial| format!("certificate {serial}"))
+    )]
     KeyCompromised {
-        /// The certificate of the same holder that had the key.
-        serial: SerialNumber,
+        /// The certificate of the same holder that had the key, if it was the same.
+        serial: Option<SerialNumber>,
     },
-    /// The id is that of another device, in other letters.
-    #[error("the id {id} is taken by {existing}; ids are unique ignoring case")]
+    /// The key is somebody else's.
+    #[error(
+        "this key is held by {}: every device needs a key of its own; make a new key",
+        .holder.as_ref().map_or_else(|| "another device".to_owned(), |id| format!("device {id}"))
+    )]
+    KeyHeld {
+        /// The device that has it, if whoever asks may know.
+        holder: Option<DeviceId>,
+    },
+    /// The device got so many certificates that something must be wrong with it.
+    #[error("{id} has {limit}; the next one can be asked for in {}", span(*.retry_after))]
+    IssuanceLimited {
+        /// The device.
+        id: DeviceId,
+        /// Which limit it is.
+        limit: IssuanceLimit,
+        /// After which time there is room for one.
+        retry_after: Duration,
+    },
+    /// The presented certificate can't be renewed.
+    #[error("the certificate of {id} can't be renewed: {why}")]
+    RenewalRefused {
+        /// The device.
+        id: DeviceId,
+        /// Why.
+        why: RenewalRefusal,
+    },
+    /// The device is not let in.
+    #[error(transparent)]
+    Enrol(#[from] EnrolError),
+    /// No API key has this id.
+    #[error("there is no API key {id}")]
+    ApiKeyUnknown {
+        /// The id.
+        id: ApiKeyId,
+    },
+    /// There are API keys.
+    #[error("there is an API key already; whoever holds an admin's key can make further ones")]
+    ApiKeysExist,
+    /// No enrolment token has this id.
+    #[error("there is no enrolment token {id}")]
+    EnrolmentTokenUnknown {
+        /// The id.
+        id: EnrolmentTokenId,
+    },
+    /// Whoever asks may not do this.
+    #[error(transparent)]
+    Refused(#[from] RefuseError),
+    /// The device is not the one that was meant.
+    #[error("{id} is in version {found}, not {expected}; read it again")]
+    VersionDiffers {
+        /// The device.
+        id: DeviceId,
+        /// The version that was meant.
+        expected: u64,
+        /// Its version.
+        found: u64,
+    },
+    /// The same request was carried out before.
+    #[error("this request was carried out already")]
+    RequestRepeated,
+    /// A change of many devices would change more or fewer than was confirmed.
+    #[error(
+        "this would change {found} devices, not {expected}; nothing was done: look again, and confirm that number"
+    )]
+    CountDiffers {
+        /// The number that was confirmed.
+        expected: usize,
+        /// The number of devices that are selected.
+        found: usize,
+    },
+    /// A device is not among those that a change of many was about.
+    #[error("{id} was changed meanwhile and is no longer among the selected devices")]
+    NotSelected {
+        /// The device.
+        id: DeviceId,
+    },
+    /// The id is that of another device, perhaps in other letters.
+    #[error("the id {id} is taken{}; ids are unique ignoring case", by(.id, .existing))]
     IdTaken {
         /// The id that was asked for.
         id: DeviceId,
@@ -115,9 +206,8 @@ pub enum RegistrarError {
         source: IssueError,
     },
     /// The certificate was signed, but recording it as issued failed or came to an unknown end.
-    /// If it was recorded after all, older ones count only until their overlap ends.
     #[error(
-        "certificate {serial} was signed but could not be recorded as issued; it is not handed out: ask for a new one before older ones end"
+        "certificate {serial} was signed but could not be recorded as issued; it is not handed out: ask for a new one"
     )]
     SignedNotRecorded {
         /// Its serial number.
@@ -152,16 +242,28 @@ impl RegistrarError {
     /// Whose turn it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::DeviceUnknown { .. } | Self::CertificateUnknown { .. } => ErrorKind::NotFound,
+            Self::DeviceUnknown { .. }
+            | Self::CertificateUnknown { .. }
+            | Self::ApiKeyUnknown { .. }
+            | Self::EnrolmentTokenUnknown { .. } => ErrorKind::NotFound,
             Self::CertificateAmbiguous { .. }
             | Self::TrustDomainUnknown { .. }
             | Self::Name(_)
-            | Self::Csr(_)
-            | Self::KeyCompromised { .. } => ErrorKind::Input,
-            Self::IdTaken { .. }
+            | Self::Csr(_) => ErrorKind::Input,
+            Self::KeyCompromised { .. }
+            | Self::KeyHeld { .. }
+            | Self::IdTaken { .. }
             | Self::NotIssuable { .. }
             | Self::IssuerForeign { .. }
-            | Self::Busy { .. } => ErrorKind::Conflict,
+            | Self::Busy { .. }
+            | Self::ApiKeysExist
+            | Self::VersionDiffers { .. }
+            | Self::RequestRepeated
+            | Self::CountDiffers { .. }
+            | Self::NotSelected { .. } => ErrorKind::Conflict,
+            Self::Refused(_) | Self::RenewalRefused { .. } => ErrorKind::Forbidden,
+            Self::IssuanceLimited { .. } => ErrorKind::TooMany,
+            Self::Enrol(source) => source.kind(),
             Self::Change(source) => kind_of_change(source),
             Self::Prepare(_) | Self::Key(_) => ErrorKind::Failed,
             Self::NotSigned { source, .. } => match source {
@@ -180,6 +282,14 @@ impl RegistrarError {
                     ErrorKind::Failed
                 }
             },
+        }
+    }
+
+    /// After which time it makes sense to ask again, where that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::IssuanceLimited { retry_after, .. } => Some(*retry_after),
+            _ => None,
         }
     }
 
@@ -207,6 +317,15 @@ fn kind_of_change(error: &BuildChangeError) -> ErrorKind {
     }
 }
 
+/// Who has an id, if that doesn't go without saying.
+fn by(id: &DeviceId, existing: &DeviceId) -> String {
+    if id == existing {
+        String::new()
+    } else {
+        format!(" by {existing}")
+    }
+}
+
 /// What to do first.
 fn mend(state: DeviceState) -> &'static str {
     match state {
@@ -215,6 +334,15 @@ fn mend(state: DeviceState) -> &'static str {
         DeviceState::Revoked => "; delete it and register it again",
         DeviceState::Deleted => "; register it again",
         DeviceState::Active | DeviceState::Quarantined => "",
+    }
+}
+
+/// A time in whole units, rounded up.
+fn span(time: Duration) -> String {
+    match time.as_secs_f64().ceil() {
+        secs if secs < 120.0 => format!("{secs} s"),
+        secs if secs < 7_200.0 => format!("{} min", (secs / 60.0).ceil()),
+        secs => format!("{} h", (secs / 3_600.0).ceil()),
     }
 }
 

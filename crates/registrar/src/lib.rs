@@ -6,19 +6,50 @@
 //! is recorded as prepared, then signed, then recorded as issued, and only then handed out. A
 //! process that dies on the way leaves a prepared certificate behind, which admits nobody, for it
 //! has no fingerprint; asking again issues another one.
+//!
+//! What a single request adds to an act is put on a clone of the registrar: whose rights bound it
+//! ([`on_behalf_of`](Registrar::on_behalf_of)), which version of a device it means
+//! ([`if_version`](Registrar::if_version)), and that it must not be carried out twice
+//! ([`once`](Registrar::once)). All three are part of each try, so that nothing that others do
+//! meanwhile passes by them.
 
+mod api_keys;
 mod audit;
+mod bulk;
 mod certificates;
 mod crls;
 mod devices;
+mod documents;
+mod enrolment;
 mod error;
+mod guard;
+mod import;
+mod issuance;
+mod keys;
+mod limits;
+mod once;
+mod overlap;
+mod refusals;
 mod registrar;
+mod renew_after;
+mod renewal;
+mod revocation;
 mod services;
+mod signed;
 mod tries;
 
 pub use audit::{AuditReport, VerifyAuditError, verify_audit};
+pub use bulk::{BulkResult, DeviceFilter};
 pub use certificates::{CertificateKey, DeviceCredentials};
-pub use crls::SignedCrl;
+pub use crls::{SignedCrl, crl_reason};
+pub use devices::DeviceAction;
+pub use enrolment::{EnrolError, EnrolmentBar, TokenEnd, TokenStatus};
 pub use error::{ErrorKind, RegistrarError};
+pub use guard::target;
+pub use import::Imported;
+pub use limits::{IssuanceLimit, IssuanceLimits};
+pub use once::{Outcome, RecordedRequest, RequestKey};
 pub use registrar::{Issuers, Registrar};
+pub use renew_after::renew_after;
+pub use renewal::RenewalRefusal;
 pub use services::{Service, ServiceCredentials};

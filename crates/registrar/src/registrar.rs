@@ -7,7 +7,11 @@ use leafgate_identity::{DeviceId, TrustDomain, TrustDomainName, TrustDomains};
 use leafgate_pki::{Intermediate, Issuer};
 use leafgate_registry::{Change, CommitError, DeviceRecord, DeviceStore};
 
+use crate::enrolment::Turns;
 use crate::error::RegistrarError;
+use crate::guard::Guard;
+use crate::limits::IssuanceLimits;
+use crate::once::Once;
 use crate::tries::Tries;
 
 /// The two issuers of an installation.
@@ -29,13 +33,21 @@ pub struct Registrar {
     issuers: Issuers,
     pub(crate) domains: Arc<TrustDomains>,
     pub(crate) overlap: Duration,
+    pub(crate) limits: IssuanceLimits,
+    pub(crate) renew_grace: Duration,
+    pub(crate) guard: Guard,
+    pub(crate) once: Option<Arc<Once>>,
+    pub(crate) turns: Arc<Turns>,
     random: fn() -> u32,
 }
 
 impl Registrar {
-    /// For how long an older certificate counts beside a newer one, unless
-    /// [`with_overlap`](Self::with_overlap) says otherwise.
+    /// For how long an older certificate counts once its device has logged in with a newer one,
+    /// unless [`with_overlap`](Self::with_overlap) says otherwise.
     pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 3600);
+    /// For how long after its end a certificate can be renewed, unless
+    /// [`with_renew_grace`](Self::with_renew_grace) says otherwise.
+    pub const DEFAULT_RENEW_GRACE: Duration = Duration::from_secs(90 * 24 * 3600);
 
     /// Joins a store with issuers. The trust domains say how devices are named. `random` gives
     /// uniform numbers, which spread the tries of those who change the same record at a time.
@@ -52,14 +64,34 @@ impl Registrar {
             issuers,
             domains,
             overlap: Self::DEFAULT_OVERLAP,
+            limits: IssuanceLimits::default(),
+            renew_grace: Self::DEFAULT_RENEW_GRACE,
+            guard: Guard::default(),
+            once: None,
+            turns: Arc::default(),
             random,
         }
     }
 
-    /// Lets older certificates count for this long beside a newer one.
+    /// Lets older certificates count for this long once their device has logged in with a newer
+    /// one.
     #[must_use]
     pub fn with_overlap(mut self, overlap: Duration) -> Self {
         self.overlap = overlap;
+        self
+    }
+
+    /// Bounds how many certificates a device gets.
+    #[must_use]
+    pub fn with_limits(mut self, limits: IssuanceLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Lets certificates be renewed for this long after their end.
+    #[must_use]
+    pub fn with_renew_grace(mut self, grace: Duration) -> Self {
+        self.renew_grace = grace;
         self
     }
 
@@ -100,32 +132,54 @@ impl Registrar {
     pub(crate) async fn change_device<T: Send, E: From<RegistrarError>>(
         &self,
         id: &DeviceId,
+        build: impl FnMut(&DeviceRecord) -> Result<(Change, T), E> + Send,
+    ) -> Result<(DeviceRecord, T), E> {
+        let record = self.load(id).await?;
+        self.change_record(record, build).await
+    }
+
+    /// The same with the record as it was just read.
+    pub(crate) async fn change_record<T: Send, E: From<RegistrarError>>(
+        &self,
+        mut record: DeviceRecord,
         mut build: impl FnMut(&DeviceRecord) -> Result<(Change, T), E> + Send,
     ) -> Result<(DeviceRecord, T), E> {
         let mut tries = self.tries();
         loop {
-            let record = self.load(id).await?;
+            self.guard.before(&record.device)?;
             let (change, with) = build(&record)?;
+            self.guard.after(&device_after(&change).device)?;
             if self.commit(slice::from_ref(&change)).await? {
                 return Ok((device_after(&change).clone(), with));
             }
-            tries.again(id).await?;
+            tries.again(&record.device.id).await?;
+            record = self.load(&record.device.id).await?;
         }
     }
 
     /// Commits, or says with `false` that the act must be built anew: a record changed meanwhile,
     /// or the serial number that was drawn is taken.
     pub(crate) async fn commit(&self, changes: &[Change]) -> Result<bool, RegistrarError> {
-        match self.store.commit(changes).await {
-            Ok(_) => Ok(true),
-            Err(conflict @ (CommitError::Conflict { .. } | CommitError::SerialTaken { .. })) => {
+        let refusal = match &self.once {
+            None => self.store.commit(changes).await.map(drop),
+            Some(once) => once.commit(self, changes).await,
+        };
+        let Err(refusal) = refusal else {
+            return Ok(true);
+        };
+        if let (Some(once), Some(first)) = (&self.once, changes.first())
+            && !matches!(refusal, CommitError::Store(_))
+            && once.is_repeated(self, first.event().at).await?
+        {
+            return Err(RegistrarError::RequestRepeated);
+        }
+        match refusal {
+            conflict @ (CommitError::Conflict { .. } | CommitError::SerialTaken { .. }) => {
                 tracing::debug!(%conflict, "trying again");
                 Ok(false)
             }
-            Err(CommitError::IdTaken { id, existing }) => {
-                Err(RegistrarError::IdTaken { id, existing })
-            }
-            Err(CommitError::Store(source)) => Err(RegistrarError::of_commit(source)),
+            CommitError::IdTaken { id, existing } => Err(RegistrarError::IdTaken { id, existing }),
+            CommitError::Store(source) => Err(RegistrarError::of_commit(source)),
         }
     }
 }

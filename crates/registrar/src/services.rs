@@ -8,11 +8,11 @@ use leafgate_registry::{
 };
 use secrecy::SecretString;
 
-use crate::certificates::{
-    CertificateKey, id_of, intent, is_recorded, not_recorded, refuse_compromised,
-};
+use crate::certificates::CertificateKey;
 use crate::error::RegistrarError;
+use crate::issuance::{intent, is_recorded, not_recorded};
 use crate::registrar::Registrar;
+use crate::signed::{Signature, id_of};
 
 /// A part of the installation that needs a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,18 +56,19 @@ impl Registrar {
         key: CertificateKey<'_>,
         act: &Act,
     ) -> Result<ServiceCredentials, RegistrarError> {
+        self.guard.everywhere()?;
         let profile = self.service_profile(service)?;
         let intermediate = profile.kind().intermediate();
         let (key, private_key_pem) = key.resolve()?;
         let (record, prepared) = self.prepare_service(&profile, &key, act).await?;
-        let issued = self.sign(intermediate, prepared).await?;
-        match self.record_service_issued(record, &issued, act).await {
+        let signature = self.sign(intermediate, prepared).await?;
+        match self.record_service_issued(record, &signature, act).await {
             Ok(record) => Ok(ServiceCredentials {
                 record,
-                issued,
+                issued: signature.issued,
                 private_key_pem,
             }),
-            Err(source) => Err(not_recorded(issued.serial, source)),
+            Err(source) => Err(not_recorded(signature.issued.serial, source)),
         }
     }
 
@@ -94,7 +95,10 @@ impl Registrar {
     ) -> Result<(Certificate, Prepared), RegistrarError> {
         let issuer = self.issuer(profile.kind().intermediate());
         let name = profile.common_name();
-        refuse_compromised(key, &self.revoked_of_service(name).await?)?;
+        let holder = Holder::Service {
+            name: name.to_owned(),
+        };
+        self.check_key(&key.spki_hash(), &holder, act.at).await?;
         let mut tries = self.tries();
         loop {
             let prepared = issuer.prepare(profile.clone(), key.clone(), act.at)?;
@@ -106,25 +110,17 @@ impl Registrar {
         }
     }
 
-    async fn revoked_of_service(&self, name: &str) -> Result<Vec<Certificate>, RegistrarError> {
-        let query = CertificateQuery {
-            holder: Some(Holder::Service { name: name.into() }),
-            status: Some(CertificateStatusKind::Revoked),
-            ..CertificateQuery::default()
-        };
-        self.find_all_certificates(query).await
-    }
-
     async fn record_service_issued(
         &self,
         mut record: Certificate,
-        issued: &Issued,
+        Signature { issued, write }: &Signature,
         act: &Act,
     ) -> Result<Certificate, RegistrarError> {
         let id = id_of(issued);
         let mut tries = self.tries();
         loop {
-            let change = Change::record_service_issued(&record, issued.fingerprint, act)?;
+            let change = Change::record_service_issued(&record, issued.fingerprint, act)?
+                .with_document(write.clone());
             let after = service_after(&change).clone();
             let mut changes = vec![change];
             changes.extend(self.supersede_services(&record, act).await?);

@@ -2,27 +2,21 @@
 
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 use leafgate_identity::TrustDomainName;
 use leafgate_pki::Issuer;
-use leafgate_registrar::{CertificateKey, ErrorKind, Registrar, RegistrarError};
+use leafgate_registrar::{CertificateKey, ErrorKind, IssuanceLimits, Registrar, RegistrarError};
 use leafgate_registry::{
-    CertificateId, CertificateStatus, CertificateStatusKind, DeviceState, EventKind, NewDevice,
-    RevocationReason,
+    CertificateStatus, CertificateStatusKind, DeviceState, EventKind, NewDevice, RevocationReason,
 };
 use secrecy::ExposeSecret;
 
-use crate::support::{Bench, NOW, act, act_at, domains, id, new_device, openssl_csr, random};
-
-const HOUR: Duration = Duration::from_secs(3600);
+use crate::support::{Bench, act, domains, id, new_device, openssl_csr, random};
 
 over_every_store!(
     a_new_key_comes_with_a_certificate_that_is_known,
     a_request_is_signed_for_its_key_alone,
     every_certificate_is_announced_before_it_is_signed,
-    older_certificates_count_until_the_overlap_ends,
-    without_overlap_older_certificates_end_at_once,
     devices_that_may_not_log_in_get_no_certificate,
     a_quarantined_device_can_be_renewed,
     a_bad_request_leaves_no_trace,
@@ -30,7 +24,7 @@ over_every_store!(
     registration_and_first_certificate_go_together,
     a_pending_device_is_not_registered_with_a_certificate,
     a_taken_serial_number_is_drawn_again,
-    many_at_once_leave_one_certificate_in_use,
+    many_at_once_are_all_recorded,
 );
 
 async fn a_new_key_comes_with_a_certificate_that_is_known(bench: Bench) {
@@ -107,51 +101,6 @@ async fn every_certificate_is_announced_before_it_is_signed(bench: Bench) {
     let key = made.private_key_pem.unwrap();
     let secret = key.expose_secret().lines().nth(1).unwrap();
     assert!(!text.contains(secret));
-}
-
-async fn older_certificates_count_until_the_overlap_ends(bench: Bench) {
-    let id = bench.registered("0001").await;
-    let mut serials = Vec::new();
-    for hours in [0, 1, 2] {
-        let at = NOW.saturating_add(hours * HOUR);
-        let made = bench
-            .registrar
-            .issue_with_new_key(&id, &act_at(at))
-            .await
-            .unwrap();
-        serials.push(made.issued.serial);
-    }
-    let record = bench.record(&id).await;
-    let status = |serial| {
-        let issuer = bench.devices.spki();
-        record
-            .certificate(&CertificateId { issuer, serial })
-            .unwrap()
-            .status
-    };
-    let superseded = |hours| CertificateStatus::Superseded {
-        at: NOW.saturating_add(hours * HOUR),
-    };
-    assert_eq!(
-        status(serials[0]),
-        superseded(1 + 24),
-        "by the second, not the third"
-    );
-    assert_eq!(status(serials[1]), superseded(2 + 24));
-    assert_eq!(status(serials[2]), CertificateStatus::Issued);
-}
-
-async fn without_overlap_older_certificates_end_at_once(bench: Bench) {
-    let id = bench.registered("0001").await;
-    let registrar = bench.registrar.clone().with_overlap(Duration::ZERO);
-    let first = registrar.issue_with_new_key(&id, &act()).await.unwrap();
-    let second = registrar.issue_with_new_key(&id, &act()).await.unwrap();
-    let admits = |fingerprint| {
-        let certificate = second.device.certificate_by_fingerprint(fingerprint);
-        certificate.unwrap().status.admits(NOW)
-    };
-    assert!(!admits(&first.issued.fingerprint));
-    assert!(admits(&second.issued.fingerprint));
 }
 
 async fn devices_that_may_not_log_in_get_no_certificate(bench: Bench) {
@@ -327,12 +276,13 @@ async fn a_taken_serial_number_is_drawn_again(bench: Bench) {
     assert_eq!(made.device.device.version, 3, "registered once");
 }
 
-async fn many_at_once_leave_one_certificate_in_use(bench: Bench) {
+async fn many_at_once_are_all_recorded(bench: Bench) {
     const TASKS: usize = 20;
     let id = bench.registered("0001").await;
+    let registrar = bench.registrar.clone().with_limits(IssuanceLimits::NONE);
     let issued: Vec<_> = (0..TASKS)
         .map(|_| {
-            let (registrar, id) = (bench.registrar.clone(), id.clone());
+            let (registrar, id) = (registrar.clone(), id.clone());
             tokio::spawn(async move { registrar.issue_with_new_key(&id, &act()).await })
         })
         .collect();
@@ -345,8 +295,8 @@ async fn many_at_once_leave_one_certificate_in_use(bench: Bench) {
     for fingerprint in &fingerprints {
         assert!(record.certificate_by_fingerprint(fingerprint).is_some());
     }
-    let kinds = bench.statuses(&id).await;
-    let superseded = [CertificateStatusKind::Superseded; TASKS - 1];
-    assert_eq!(kinds[0], CertificateStatusKind::Issued);
-    assert_eq!(kinds[1..], superseded);
+    assert_eq!(
+        bench.statuses(&id).await,
+        [CertificateStatusKind::Issued; TASKS]
+    );
 }

@@ -90,11 +90,12 @@ async fn dying_after_the_record_hands_nothing_out(bench: Bench) {
         matches!(error, RegistrarError::SignedNotRecorded { .. }),
         "{error}"
     );
-    // The registry came to know it after all; nobody holds it, and the next one supersedes it.
+    // The registry came to know it after all; nobody holds it, and the first log-in with the next one ends it.
     assert_eq!(bench.statuses(&id).await, [Issued]);
-    bench
-        .restarted()
-        .issue_with_new_key(&id, &act())
+    let restarted = bench.restarted();
+    let next = restarted.issue_with_new_key(&id, &act()).await.unwrap();
+    restarted
+        .note_log_in(&id, &next.issued.fingerprint, &act())
         .await
         .unwrap();
     assert_eq!(bench.statuses(&id).await, [Issued, Superseded]);

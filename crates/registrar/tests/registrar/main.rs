@@ -20,12 +20,25 @@ macro_rules! over_every_store {
     };
 }
 
+mod api_keys;
 mod audit;
+mod bulk;
 mod certificates;
 mod crash;
 mod crls;
 mod devices;
+mod enrolment;
+mod enrolment_races;
+mod enrolment_tokens;
 mod faulty_store;
+mod guard;
+mod import;
+mod issuance;
+mod keys;
+mod once;
+mod overlap;
+mod refusals;
+mod renewal;
 mod revocation;
 mod services;
 mod support;

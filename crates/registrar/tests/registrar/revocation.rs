@@ -39,7 +39,7 @@ async fn one_certificate_is_revoked_by_its_serial_number(bench: Bench) {
     assert_eq!(
         kinds,
         [
-            CertificateStatusKind::Superseded,
+            CertificateStatusKind::Issued,
             CertificateStatusKind::Revoked
         ]
     );
@@ -97,7 +97,7 @@ async fn a_devices_compromised_key_is_not_certified_again(bench: Bench) {
         .unwrap();
     let before = bench.record(&id).await;
     let refused = registrar.sign_csr(&id, &stolen, &act()).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Input);
+    assert_eq!(refused.kind(), ErrorKind::Conflict);
     assert_eq!(
         refused.to_string(),
         format!(
@@ -125,7 +125,7 @@ async fn a_devices_compromised_key_is_not_certified_again(bench: Bench) {
         .register_with_certificate(new_device("0001"), CertificateKey::Csr(&stolen), &act())
         .await
         .unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Input, "{refused}");
+    assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused}");
     assert_eq!(bench.record(&id).await.device.state, DeviceState::Deleted);
     registrar
         .register_with_certificate(new_device("0001"), CertificateKey::Csr(&kept), &act())
@@ -156,7 +156,7 @@ async fn a_services_compromised_key_is_not_certified_again(bench: Bench) {
         .await
         .unwrap();
     let refused = issue(CertificateKey::Csr(&stolen)).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Input, "{refused}");
+    assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused}");
     assert_eq!(bench.certificates().await.len(), 1);
     issue(CertificateKey::New).await.unwrap();
 }

@@ -11,13 +11,13 @@ use leafgate_identity::{
 };
 use leafgate_pki::{
     CaDirectory, DrawSerialError, EmbeddedCa, Intermediate, IssueError, Issued, Issuer,
-    PrepareError, Prepared, Profile, PublicKeyInfo, RevokedEntry, RootKey, SerialSource,
-    SignCrlError, init,
+    OcspResponseData, PrepareError, Prepared, Profile, PublicKeyInfo, RevokedEntry, RootKey,
+    SerialSource, SignCrlError, SignOcspError, init,
 };
 use leafgate_registrar::{DeviceCredentials, Issuers, Registrar, RegistrarError};
 use leafgate_registry::{
     Act, Actor, Certificate, CertificateQuery, CertificateStatusKind, DeviceRecord, DeviceStore,
-    MemoryStore, NewDevice,
+    Event, MemoryStore, NewDevice,
 };
 use leafgate_store_sql::SqliteStore;
 use tempfile::TempDir;
@@ -146,6 +146,20 @@ impl Bench {
         statuses(&self.record(id).await.certificates)
     }
 
+    /// All events so far.
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        self.store.inner().events_after(0, 10_000).await.unwrap()
+    }
+
+    /// The kinds of the events so far, as text.
+    pub(crate) async fn event_kinds(&self) -> Vec<String> {
+        let events = self.events().await;
+        events
+            .iter()
+            .map(|event| event.kind.as_str().to_owned())
+            .collect()
+    }
+
     /// Who a certificate chain makes somebody.
     pub(crate) fn identity(&self, issued: &Issued) -> DeviceIdentity {
         let chain: Vec<String> = pem::parse_many(&issued.chain_pem)
@@ -209,15 +223,52 @@ pub(crate) fn act_at(at: UnixMs) -> Act {
 
 /// A certificate request for a new key that asks for more than it may have.
 pub(crate) fn openssl_csr() -> String {
-    let dir = tempfile::tempdir().unwrap();
+    DeviceKey::new().csr("/CN=device-9999.device.synadia.local")
+}
+
+/// A device's key, made by openssl.
+pub(crate) struct DeviceKey(TempDir);
+
+impl DeviceKey {
+    pub(crate) fn new() -> Self {
+        let key = Self(tempfile::tempdir().unwrap());
+        openssl(&[
+            "genpkey",
+            "-algorithm",
+            "ed25519",
+            "-out",
+            key.path().as_str(),
+        ]);
+        key
+    }
+
+    /// A certificate request for it, under a name of its own choice.
+    pub(crate) fn csr(&self, subject: &str) -> String {
+        let extension = "basicConstraints=critical,CA:TRUE";
+        let key = self.path();
+        let args = [
+            "req", "-new", "-key", &key, "-subj", subject, "-addext", extension,
+        ];
+        openssl(&args)
+    }
+
+    fn path(&self) -> String {
+        self.0.path().join("key").to_str().unwrap().to_owned()
+    }
+}
+
+fn openssl(args: &[&str]) -> String {
     let output = Command::new("openssl")
-        .args(["req", "-new", "-nodes", "-newkey", "ed25519", "-subj"])
-        .arg("/CN=device-9999.device.synadia.local")
-        .args(["-addext", "basicConstraints=critical,CA:TRUE", "-keyout"])
-        .arg(dir.path().join("key"))
+        .args(args)
         .output()
         .expect("these tests need openssl on PATH");
+    assert!(output.status.success(), "{args:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// The hash of the key in a certificate request.
+pub(crate) fn key_of(csr: &str) -> SpkiHash {
+    PublicKeyInfo::from_csr_pem(csr).unwrap().spki_hash()
 }
 
 /// Uniform numbers: each state hashes with keys of its own.
@@ -281,6 +332,10 @@ impl Issuer for FaultyIssuer {
             return Err(SignCrlError::Unavailable("planned fault".into()));
         }
         self.ca.sign_crl(entries, number, now, next_update).await
+    }
+
+    async fn sign_ocsp(&self, data: &OcspResponseData) -> Result<Vec<u8>, SignOcspError> {
+        self.ca.sign_ocsp(data).await
     }
 }
 

@@ -1,0 +1,89 @@
+use std::sync::Arc;
+
+use leafgate_access::{Permission, Principal, Target};
+use leafgate_registry::Device;
+
+use crate::error::RegistrarError;
+use crate::registrar::Registrar;
+
+/// What must hold of every device that an act changes. It is asked of the record that the change is built from and of
+/// the one that comes of it, in every try, so that nothing that others do meanwhile passes by it.
+#[derive(Clone, Default)]
+pub(crate) struct Guard {
+    on_behalf_of: Option<Arc<(Principal, Permission)>>,
+    version: Option<u64>,
+}
+
+impl Registrar {
+    /// The same registrar for one request of somebody who needs this permission on every device that is registered or
+    /// changed, as it is and as it will be: nobody moves a device into or out of their scope.
+    #[must_use]
+    pub fn on_behalf_of(&self, principal: &Principal, permission: Permission) -> Self {
+        let mut registrar = self.clone();
+        registrar.guard.on_behalf_of = Some(Arc::new((principal.clone(), permission)));
+        registrar
+    }
+
+    /// The same registrar for one request that is about this version of a device and no other.
+    #[must_use]
+    pub fn if_version(&self, version: u64) -> Self {
+        let mut registrar = self.clone();
+        registrar.guard.version = Some(version);
+        registrar
+    }
+
+    /// For what follows from a change that was allowed.
+    pub(crate) fn unguarded(&self) -> Self {
+        let mut registrar = self.clone();
+        registrar.guard = Guard::default();
+        registrar
+    }
+}
+
+impl Guard {
+    /// Asked of a device before it is changed.
+    pub(crate) fn before(&self, device: &Device) -> Result<(), RegistrarError> {
+        self.after(device)?;
+        match self.version {
+            Some(expected) if expected != device.version => Err(RegistrarError::VersionDiffers {
+                id: device.id.clone(),
+                expected,
+                found: device.version,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Asked of a device as it will be.
+    pub(crate) fn after(&self, device: &Device) -> Result<(), RegistrarError> {
+        if let Some(asked) = &self.on_behalf_of {
+            let (principal, permission) = &**asked;
+            principal.check_device(*permission, &target(device))?;
+        }
+        Ok(())
+    }
+
+    /// Asked before something changes that belongs to no device.
+    pub(crate) fn everywhere(&self) -> Result<(), RegistrarError> {
+        if let Some(asked) = &self.on_behalf_of {
+            asked.0.check_everywhere(asked.1)?;
+        }
+        Ok(())
+    }
+
+    /// Whether whoever asks is known and has this device in their scope.
+    pub(crate) fn reaches(&self, device: &Device) -> bool {
+        self.on_behalf_of
+            .as_ref()
+            .is_some_and(|asked| asked.0.authority.scope.contains(&target(device)))
+    }
+}
+
+/// A device as scopes look at it.
+pub fn target(device: &Device) -> Target<'_> {
+    Target {
+        trust_domain: device.trust_domain.as_str(),
+        site: device.site.as_deref(),
+        device_type: &device.device_type,
+    }
+}

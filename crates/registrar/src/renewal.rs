@@ -1,0 +1,123 @@
+use std::fmt;
+
+use leafgate_identity::{DeviceId, Fingerprint, SpkiHash, UnixMs};
+use leafgate_pki::PublicKeyInfo;
+use leafgate_registry::{Act, CertificateStatus, DeviceRecord};
+
+use crate::certificates::DeviceCredentials;
+use crate::error::RegistrarError;
+use crate::issuance::Occasion;
+use crate::registrar::Registrar;
+
+impl Registrar {
+    /// Issues a certificate to a device that asks for it with the one that it has: `presented` is the SHA-256 of a
+    /// certificate of which the device has just shown that it holds the key. That certificate must be one of the
+    /// device's present registration and be accepted, but that it may have ended not too long ago
+    /// ([`with_renew_grace`](Self::with_renew_grace)). The key in the request may be the same or another one.
+    ///
+    /// # Errors
+    /// [`RegistrarError::RenewalRefused`]; else as [`issue`](Self::issue).
+    pub async fn renew(
+        &self,
+        id: &DeviceId,
+        presented: &Fingerprint,
+        csr_pem: &str,
+        act: &Act,
+    ) -> Result<DeviceCredentials, RegistrarError> {
+        let key = PublicKeyInfo::from_csr_pem(csr_pem)?;
+        let record = self.store.load(id).await?;
+        let refuse = |why| refused(id, why);
+        // What is not registered is told from what is not recorded to nobody.
+        let record = record.ok_or_else(|| refuse(RenewalRefusal::Unknown))?;
+        let presented_key = self.check_presented(&record, presented, act.at)?;
+        if presented_key != key.spki_hash() {
+            match self.check_compromise(&presented_key).await {
+                Err(RegistrarError::KeyCompromised { .. }) => {
+                    return Err(refuse(RenewalRefusal::KeyCompromised));
+                }
+                other => other?,
+            }
+        }
+        let admit =
+            |record: &DeviceRecord| self.check_presented(record, presented, act.at).map(drop);
+        let (device, issued, newly_issued) = self
+            .issue_for(record, &key, Occasion::Renewal, admit, act)
+            .await?;
+        let credentials = DeviceCredentials::new(device, issued, None);
+        Ok(DeviceCredentials {
+            newly_issued,
+            ..credentials
+        })
+    }
+
+    /// The key of the presented certificate, if that can be renewed.
+    fn check_presented(
+        &self,
+        record: &DeviceRecord,
+        presented: &Fingerprint,
+        now: UnixMs,
+    ) -> Result<SpkiHash, RegistrarError> {
+        let refuse = |why| Err(refused(&record.device.id, why));
+        self.check_issuable(&record.device, Occasion::Renewal)?;
+        let Some(certificate) = record.certificate_by_fingerprint(presented) else {
+            return refuse(RenewalRefusal::Unknown);
+        };
+        if !certificate.status.admits(now) {
+            return refuse(match certificate.status {
+                CertificateStatus::Superseded { at } => RenewalRefusal::Superseded { ended: at },
+                _ => RenewalRefusal::Revoked,
+            });
+        }
+        if now > certificate.not_after.saturating_add(self.renew_grace) {
+            return refuse(RenewalRefusal::TooLate {
+                ended: certificate.not_after,
+            });
+        }
+        Ok(certificate.public_key)
+    }
+}
+
+fn refused(id: &DeviceId, why: RenewalRefusal) -> RegistrarError {
+    RegistrarError::RenewalRefused {
+        id: id.clone(),
+        why,
+    }
+}
+
+/// Why a certificate can't be renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenewalRefusal {
+    /// It is none of the device's present registration.
+    Unknown,
+    /// It is revoked.
+    Revoked,
+    /// A newer one took its place.
+    Superseded {
+        /// When their overlap ended.
+        ended: UnixMs,
+    },
+    /// It ended too long ago.
+    TooLate {
+        /// When.
+        ended: UnixMs,
+    },
+    /// A certificate for the same key was revoked as compromised.
+    KeyCompromised,
+}
+
+impl fmt::Display for RenewalRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("it is not one of the device's present registration"),
+            Self::Revoked => f.write_str("it is revoked"),
+            Self::Superseded { ended } => {
+                write!(
+                    f,
+                    "a newer one took its place, and their overlap ended at {ended}"
+                )
+            }
+            Self::TooLate { ended } => write!(f, "it ended at {ended}, too long ago"),
+            Self::KeyCompromised => f.write_str("its key is compromised"),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+use data_encoding::BASE64;
+use leafgate_identity::{Fingerprint, Validity};
+use leafgate_pki::{Intermediate, IssueError, Issued, Prepared};
+use leafgate_registry::{Certificate, CertificateId, DocumentKind, DocumentWrite, StoreError};
+use pem::{EncodeConfig, LineEnding, Pem};
+use serde::{Deserialize, Serialize};
+
+use crate::documents::{document_name, encode};
+use crate::error::RegistrarError;
+use crate::registrar::Registrar;
+
+const LABEL: &str = "CERTIFICATE";
+
+/// What is kept of a signed certificate.
+#[derive(Serialize, Deserialize)]
+struct Signed {
+    /// In base64.
+    der: String,
+}
+
+/// A certificate that was just signed, and the document that keeps it until its end.
+pub(crate) struct Signature {
+    pub(crate) issued: Issued,
+    pub(crate) write: DocumentWrite,
+}
+
+impl Registrar {
+    /// A certificate in PEM; `None` if there is none, it was never signed, or it has expired and was forgotten.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn certificate_pem(
+        &self,
+        id: &CertificateId,
+    ) -> Result<Option<String>, RegistrarError> {
+        let der = self.certificate_der(id).await?;
+        Ok(der.map(certificate_pem))
+    }
+
+    /// What was handed out when this certificate was issued by the present issuer of devices; `None` if it is not kept.
+    pub(crate) async fn handed_out(
+        &self,
+        certificate: &Certificate,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<Issued>, RegistrarError> {
+        let Some(der) = self.certificate_der(&certificate.id()).await? else {
+            return Ok(None);
+        };
+        if Fingerprint::of_certificate_der(&der) != fingerprint {
+            let what = format!(
+                "certificate {}: its document holds another one",
+                certificate.id()
+            );
+            return Err(StoreError::Corrupt { what }.into());
+        }
+        let certificate_pem = certificate_pem(der);
+        let issuer = self.issuer(Intermediate::Devices);
+        Ok(Some(Issued {
+            chain_pem: format!("{certificate_pem}{}", issuer.certificate_pem()),
+            certificate_pem,
+            serial: certificate.serial,
+            fingerprint,
+            issuer: certificate.issuer,
+            validity: Validity {
+                not_before: certificate.not_before,
+                not_after: certificate.not_after,
+            },
+        }))
+    }
+
+    async fn certificate_der(&self, id: &CertificateId) -> Result<Option<Vec<u8>>, RegistrarError> {
+        let name = id.to_string();
+        let found = self.document(DocumentKind::Certificate, &name).await?;
+        let Some((_, Signed { der })) = found else {
+            return Ok(None);
+        };
+        let der = BASE64
+            .decode(der.as_bytes())
+            .map_err(|_| StoreError::Corrupt {
+                what: format!("certificate {name}: its document is not base64"),
+            })?;
+        Ok(Some(der))
+    }
+
+    pub(crate) async fn sign(
+        &self,
+        intermediate: Intermediate,
+        prepared: Prepared,
+    ) -> Result<Signature, RegistrarError> {
+        let serial = prepared.serial();
+        let not_signed = |source| RegistrarError::NotSigned { serial, source };
+        let issued = self
+            .issuer(intermediate)
+            .issue(prepared)
+            .await
+            .map_err(not_signed)?;
+        let parsed = pem::parse(&issued.certificate_pem);
+        let der = parsed.map_err(|error| not_signed(IssueError::Sign(error.into())))?;
+        let signed = Signed {
+            der: BASE64.encode(der.contents()),
+        };
+        let write = DocumentWrite::new(
+            DocumentKind::Certificate,
+            document_name(&id_of(&issued).to_string()),
+            encode(&signed),
+            Some(issued.validity.not_after),
+        );
+        Ok(Signature { issued, write })
+    }
+}
+
+pub(crate) fn id_of(issued: &Issued) -> CertificateId {
+    CertificateId {
+        issuer: issued.issuer,
+        serial: issued.serial,
+    }
+}
+
+fn certificate_pem(der: Vec<u8>) -> String {
+    let config = EncodeConfig::new().set_line_ending(LineEnding::LF);
+    pem::encode_config(&Pem::new(LABEL, der), config)
+}
