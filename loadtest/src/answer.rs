@@ -169,6 +169,7 @@ impl AnswerCheck<'_> {
         let publish = [
             format!("device.{id}.metrics.>"),
             format!("device.{id}.status"),
+            format!("device.{id}.renew"),
         ];
         let subscribe = [
             format!("device.{id}.cmd"),

@@ -33,6 +33,9 @@ pub struct LeafConfig {
     /// The users of the callout replicas, as many as there may ever be: adding one later means a new configuration
     /// on every node.
     pub replicas: Vec<Replica>,
+    /// The users of the registry's replicas, likewise. Without them the registry hears of no log-in, sees no session
+    /// and renews nothing over NATS.
+    pub registry_users: Vec<RegistryReplica>,
     /// The links to the hub. A site without them works by itself.
     pub uplink: Option<Uplink>,
     /// Manages streams in the telemetry account, where nodes run JetStream. Its clients take
@@ -128,6 +131,28 @@ impl Replica {
     }
 }
 
+/// The three users of one replica of the registry.
+#[derive(Clone, Debug)]
+pub struct RegistryReplica {
+    /// Its name, in its inboxes.
+    pub name: Name,
+    /// Its key in the callout's account, where it hears of log-ins.
+    pub auth: UserKey,
+    /// Its key in the system account, where it finds and ends sessions.
+    pub system: UserKey,
+    /// Its key in the devices' account, where it answers those that renew their certificate.
+    pub devices: UserKey,
+}
+
+impl RegistryReplica {
+    /// `registry-<ordinal>`, as a Kubernetes StatefulSet numbers its pods.
+    #[must_use]
+    pub fn default_name(ordinal: u32) -> Name {
+        Name::parse(&format!("registry-{ordinal}"))
+            .expect("letters, a hyphen and digits are a token")
+    }
+}
+
 /// How the site's servers link to the hub.
 #[derive(Clone, Debug)]
 pub struct Uplink {
@@ -183,10 +208,7 @@ impl LeafConfig {
         self.limits.check()?;
         self.device_limits.check()?;
         all_different("accounts", self.accounts.all().into_iter())?;
-        all_different(
-            "replicas",
-            self.replicas.iter().map(|replica| &replica.name),
-        )?;
+        all_different("replicas", self.replica_names())?;
         if self.replicas.is_empty() {
             return Err(RenderNatsConfigError::NoReplica);
         }
@@ -201,6 +223,13 @@ impl LeafConfig {
             self.link_keys(uplink)?;
         }
         self.check_keys()
+    }
+
+    /// Of callout and registry alike: their inboxes bear them.
+    fn replica_names(&self) -> impl Iterator<Item = &Name> {
+        let callouts = self.replicas.iter().map(|replica| &replica.name);
+        let registries = self.registry_users.iter().map(|replica| &replica.name);
+        callouts.chain(registries)
     }
 
     /// The public keys by which the hub knows the telemetry and the command link.
@@ -225,6 +254,16 @@ impl LeafConfig {
                 replica.system,
                 format!("replica {} in the system account", replica.name),
             )?;
+        }
+        for replica in &self.registry_users {
+            for (key, account) in [
+                (replica.auth, "the callout's"),
+                (replica.system, "the system"),
+                (replica.devices, "the devices'"),
+            ] {
+                let user = format!("replica {} in {account} account", replica.name);
+                keys.claim(key, user)?;
+            }
         }
         for (key, user) in [
             (self.stream_manager, "the stream manager"),
@@ -335,12 +374,17 @@ impl LeafConfig {
                     conf.set("xkey", xkey);
                 }
                 let replicas = self.replicas.iter().flat_map(|replica| [replica.auth, replica.system]);
+                let registry_users = self
+                    .registry_users
+                    .iter()
+                    .flat_map(|replica| [replica.auth, replica.system, replica.devices]);
                 let others = [
                     self.administrator,
                     self.tester,
                     self.stream_manager(node),
                 ];
                 let users: Vec<String> = replicas
+                    .chain(registry_users)
                     .chain(others.into_iter().flatten())
                     .map(|key| key.to_string())
                     .collect();

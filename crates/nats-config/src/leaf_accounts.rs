@@ -2,7 +2,7 @@
 
 use crate::conf::{Conf, Value};
 use crate::input::{Name, SubjectPrefix};
-use crate::leaf::{CalloutMode, LeafConfig, Replica, StaticDevice};
+use crate::leaf::{CalloutMode, LeafConfig, RegistryReplica, Replica, StaticDevice};
 use crate::node::Node;
 use crate::subjects;
 use crate::user::{Connection, User, administrator, stream_manager, write_users};
@@ -11,10 +11,11 @@ impl LeafConfig {
     pub(crate) fn write_auth_account(&self, accounts: &mut Conf) {
         accounts.comment(
             "The callout's account. Each replica has a key of its own and may answer nats-server, tell the other \
-             replicas what it evicted, and say that it lives.",
+             replicas what it evicted and the registry of log-ins, and say that it lives.",
         );
         accounts.named_block(&self.accounts.auth, |account| {
             let mut users: Vec<User> = self.replicas.iter().map(auth_user).collect();
+            users.extend(self.registry_users.iter().map(registry_auth_user));
             if let CalloutMode::AbsentForTesting(stand_in) = &self.callout {
                 users.push(User {
                     about: "FOR TESTS ONLY: asks the callout in place of nats-server.".to_owned(),
@@ -45,10 +46,14 @@ impl LeafConfig {
             if self.uplink.is_some() {
                 self.write_exports(account);
             }
+            let registry_user = |replica| registry_device_user(&self.prefix, replica);
+            let mut users: Vec<User> = self.registry_users.iter().map(registry_user).collect();
             if let CalloutMode::AbsentForTesting(stand_in) = &self.callout {
                 let device = |device| static_device(&self.prefix, device);
-                let devices: Vec<User> = stand_in.devices.iter().map(device).collect();
-                write_users(account, &devices);
+                users.extend(stand_in.devices.iter().map(device));
+            }
+            if !users.is_empty() {
+                write_users(account, &users);
             }
         });
     }
@@ -116,10 +121,11 @@ impl LeafConfig {
         accounts.comment(
             "The system account. A replica may find a device's connections and end them, ask a server who it is, and \
              follow connects and disconnects. It may not subscribe to $SYS.REQ.SERVER.>: it could vouch for servers \
-             that don't exist.",
+             that don't exist. The registry's replicas find connections and end them, no more.",
         );
         accounts.named_block(&self.accounts.system, |account| {
             let replicas = self.replicas.iter().map(system_user);
+            let registry_users = self.registry_users.iter().map(registry_system_user);
             let administrator = self.administrator.map(administrator);
             let tester = self.tester.map(|key| User {
                 about: "FOR TESTS ONLY: vouches for servers that don't exist.".to_owned(),
@@ -129,7 +135,11 @@ impl LeafConfig {
                 subscribe: vec![subjects::IDZ.to_owned()],
                 answers: true,
             });
-            let users: Vec<User> = replicas.chain(administrator).chain(tester).collect();
+            let users: Vec<User> = replicas
+                .chain(registry_users)
+                .chain(administrator)
+                .chain(tester)
+                .collect();
             write_users(account, &users);
         });
     }
@@ -143,6 +153,7 @@ fn auth_user(replica: &Replica) -> User {
         publish: vec![
             subjects::AUTH_REPLY.to_owned(),
             subjects::EVICT.to_owned(),
+            subjects::LOG_IN.to_owned(),
             subjects::alive(&replica.name),
         ],
         subscribe: vec![
@@ -178,16 +189,66 @@ fn system_user(replica: &Replica) -> User {
     }
 }
 
+/// It is told of log-ins and says nothing: whoever holds its seed can neither answer nats-server nor evict.
+fn registry_auth_user(replica: &RegistryReplica) -> User {
+    User {
+        about: format!("Replica {} of the registry.", replica.name),
+        key: replica.auth,
+        connection: Connection::Client,
+        publish: Vec::new(),
+        subscribe: vec![format!("{} {}", subjects::LOG_IN, subjects::REGISTRY_QUEUE)],
+        answers: false,
+    }
+}
+
+fn registry_system_user(replica: &RegistryReplica) -> User {
+    User {
+        about: format!("Replica {} of the registry.", replica.name),
+        key: replica.system,
+        connection: Connection::Client,
+        publish: [subjects::CONNZ_ALL, subjects::CONNZ_ONE, subjects::KICK]
+            .map(str::to_owned)
+            .to_vec(),
+        subscribe: vec![format!(
+            "{}.>",
+            subjects::replica_inbox_prefix(&replica.name)
+        )],
+        answers: false,
+    }
+}
+
+fn registry_device_user(prefix: &SubjectPrefix, replica: &RegistryReplica) -> User {
+    User {
+        about: format!(
+            "Replica {} of the registry: answers devices that renew their certificate. It has no response \
+             permission, which would reach any subject that a device names; of inboxes it takes only the asking \
+             device's own.",
+            replica.name
+        ),
+        key: replica.devices,
+        connection: Connection::Client,
+        publish: vec![subjects::DEVICE_INBOXES.to_owned()],
+        subscribe: vec![format!(
+            "{} {}",
+            subjects::renewals(prefix),
+            subjects::REGISTRY_QUEUE
+        )],
+        answers: false,
+    }
+}
+
 fn static_device(prefix: &SubjectPrefix, device: &StaticDevice) -> User {
     let own =
         |subjects: [subjects::DeviceSubject; 2]| subjects.map(|subject| subject.of(&device.id));
     let mut subscribe = own(subjects::commands(prefix)).to_vec();
     subscribe.push(format!("_INBOX.{}.>", device.id));
+    let mut publish = own(subjects::telemetry(prefix)).to_vec();
+    publish.push(subjects::renewal(prefix, &device.id));
     User {
         about: format!("FOR TESTS ONLY: device {}.", device.id),
         key: device.key,
         connection: Connection::Client,
-        publish: own(subjects::telemetry(prefix)).to_vec(),
+        publish,
         subscribe,
         answers: true,
     }

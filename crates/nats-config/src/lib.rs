@@ -25,5 +25,7 @@ pub use error::{ParseInputError, RenderNatsConfigError};
 pub use file::{ConfigFile, NatsConfigFiles, WriteNatsConfigError};
 pub use hub::{HubConfig, HubSite};
 pub use input::{Accounts, Host, Listen, Name, RouteSecret, ServerAddress, SubjectPrefix};
-pub use leaf::{CalloutMode, DeviceLimits, LeafConfig, Replica, StandIn, StaticDevice, Uplink};
+pub use leaf::{
+    CalloutMode, DeviceLimits, LeafConfig, RegistryReplica, Replica, StandIn, StaticDevice, Uplink,
+};
 pub use node::{Certificate, Cluster, JetStream, Node, ServerLimits};

@@ -12,11 +12,17 @@ pub const CALLOUT_QUEUE: &str = "leafgate-callout";
 pub const EVICT: &str = "leafgate.v1.evict";
 /// Signs of life of every replica.
 pub const ALIVE_ALL: &str = "leafgate.v1.alive.*";
+/// The log-ins that begin an overlap of certificates, from the callout to the registry.
+pub const LOG_IN: &str = "leafgate.v1.log-in";
+/// The queue group of the registry's replicas; none may subscribe outside it.
+pub const REGISTRY_QUEUE: &str = "leafgate-registry";
 /// Prefix of the inboxes of applications that send commands, for their clients' inbox prefix option.
 pub const COMMAND_INBOX_PREFIX: &str = "_INBOX.commands";
 /// Prefix of the inboxes of applications that manage streams of telemetry.
 pub const STREAM_INBOX_PREFIX: &str = "_INBOX.streams";
 
+/// The inboxes of all devices, each `_INBOX.<device id>.>`.
+pub(crate) const DEVICE_INBOXES: &str = "_INBOX.*.>";
 /// Connections of every server, by user name.
 pub(crate) const CONNZ_ALL: &str = "$SYS.REQ.SERVER.PING.CONNZ";
 /// Connections of one server: the second page and those after it.
@@ -30,6 +36,17 @@ pub(crate) const DISCONNECT_EVENTS: &str = "$SYS.ACCOUNT.*.DISCONNECT";
 #[must_use]
 pub fn alive(replica: &Name) -> String {
     format!("leafgate.v1.alive.{replica}")
+}
+
+/// Where devices ask for a new certificate: `<prefix>.<device id>.renew`.
+#[must_use]
+pub fn renewals(prefix: &SubjectPrefix) -> String {
+    DeviceSubject::new(prefix, "renew").of_all()
+}
+
+/// The same of one device.
+pub(crate) fn renewal(prefix: &SubjectPrefix, id: &Name) -> String {
+    DeviceSubject::new(prefix, "renew").of(id)
 }
 
 /// Prefix of a replica's inboxes, for its clients' inbox prefix option.

@@ -172,6 +172,17 @@ fn keys_and_names_stand_for_one_each() {
 
     let error = refused(|_, _, leaf, _| leaf.replicas[1].name = Replica::default_name(0));
     assert_name_twice(&error, "replicas");
+    let error = refused(|_, _, leaf, _| leaf.registry_users[0].name = Replica::default_name(0));
+    assert_name_twice(&error, "replicas");
+    let error = refused(|_, _, leaf, _| {
+        leaf.registry_users[0].devices = leaf.registry_users[0].auth;
+    });
+    assert!(
+        error
+            .to_string()
+            .contains("replica registry-0 in the devices' account"),
+        "{error}"
+    );
     let error = refused(|_, hub, _, _| hub.sites[1].name = name("demo"));
     assert_name_twice(&error, "sites");
     let error = refused(|_, _, leaf, _| leaf.accounts.devices = name("SYS"));

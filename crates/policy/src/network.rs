@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde::de::{Deserialize, Deserializer, Error};
 use serde::{Serialize, Serializer};
 
 use crate::problem::Fault;
@@ -84,6 +85,16 @@ impl Serialize for IpNetwork {
     }
 }
 
+impl<'de> Deserialize<'de> for IpNetwork {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(|fault| {
+            let hint = fault.hint.unwrap_or_default();
+            D::Error::custom(format!("{}; {hint}", fault.message))
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +121,18 @@ mod tests {
     fn a_mapped_address_counts_as_ipv4() {
         assert!(contains("10.0.0.0/8", "::ffff:10.1.2.3"));
         assert!(!contains("::/0", "::ffff:10.1.2.3"));
+    }
+
+    #[test]
+    fn json_is_the_text() {
+        let json = r#"["10.20.0.0/16","2001:db8::/32"]"#;
+        let networks: Vec<IpNetwork> = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&networks).unwrap(), json);
+        let refused = serde_json::from_str::<IpNetwork>(r#""10.20.1.0/16""#).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "\"10.20.1.0/16\" is not an IP network; did you mean \"10.20.0.0/16\"?"
+        );
     }
 
     #[test]

@@ -4,13 +4,19 @@
 mod clock;
 mod config;
 mod http;
+mod probe;
 mod secret;
+mod sections;
+mod setup;
 mod shutdown;
 mod telemetry;
 
 pub use clock::{Clock, SystemClock};
 pub use config::{Environment, LoadConfigError, load_config};
 pub use http::{HealthListener, Readiness, ReadinessReport, StartListenerError};
+pub use probe::{ProbeError, probe};
 pub use secret::{ReadSecretError, read_secret};
+pub use sections::{LogConfig, ReadTextError, StoreConfig, TrustDomainConfig, read_text};
+pub use setup::{SetUpError, SetUpProblems};
 pub use shutdown::{Shutdown, shutdown_on_signals};
 pub use telemetry::{InitTelemetryError, LogFormat, LogLine, LogOutput, LogWriter, init_telemetry};

@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
@@ -34,6 +35,16 @@ pub struct Connection {
     pub user: String,
     /// When it was accepted, by its server's clock, RFC 3339.
     pub started_at: String,
+    /// The server's name.
+    pub server_name: String,
+    /// Where the client connects from.
+    pub source: Option<IpAddr>,
+    /// How long the server's last PING took to be answered.
+    pub round_trip: Option<Duration>,
+    /// Messages that the client has published.
+    pub messages_in: u64,
+    /// Messages that it was sent.
+    pub messages_out: u64,
     /// SHA-256 of the client's certificate, lower-case hex; `None` without TLS client
     /// authentication.
     pub certificate_sha256: Option<String>,
@@ -138,7 +149,20 @@ fn unreachable(source: impl std::error::Error + Send + Sync + 'static) -> AskSys
 }
 
 fn connz(payload: &[u8]) -> Result<Connz, AskSystemError> {
-    parse::<Answer<Connz>>("CONNZ", payload)?.into_data("CONNZ")
+    #[derive(Deserialize)]
+    struct From {
+        #[serde(default)]
+        server: Server,
+    }
+    #[derive(Default, Deserialize)]
+    struct Server {
+        #[serde(default)]
+        name: String,
+    }
+    let from: From = parse("CONNZ", payload)?;
+    let mut page = parse::<Answer<Connz>>("CONNZ", payload)?.into_data("CONNZ")?;
+    page.server_name = from.server.name;
+    Ok(page)
 }
 
 fn body(filter: ConnectionFilter<'_>, offset: usize, limit: usize) -> Bytes {
@@ -166,6 +190,9 @@ fn body(filter: ConnectionFilter<'_>, offset: usize, limit: usize) -> Bytes {
 #[derive(Debug, Deserialize)]
 struct Connz {
     server_id: String,
+    /// From the envelope of the answer.
+    #[serde(skip)]
+    server_name: String,
     #[serde(default)]
     offset: usize,
     #[serde(default)]
@@ -181,6 +208,12 @@ struct ConnectionInfo {
     authorized_user: String,
     #[serde(default)]
     start: String,
+    ip: Option<String>,
+    rtt: Option<String>,
+    #[serde(default)]
+    in_msgs: u64,
+    #[serde(default)]
+    out_msgs: u64,
     #[serde(default)]
     tls_peer_certs: Vec<PeerCertificate>,
 }
@@ -209,6 +242,11 @@ impl Connz {
                 client_id: info.cid,
                 user: info.authorized_user,
                 started_at: info.start,
+                server_name: self.server_name.clone(),
+                source: info.ip.and_then(|ip| ip.parse().ok()),
+                round_trip: info.rtt.as_deref().and_then(go_duration),
+                messages_in: info.in_msgs,
+                messages_out: info.out_msgs,
                 certificate_sha256: sha256,
                 certificate_subject: subject,
             }
@@ -217,9 +255,57 @@ impl Connz {
     }
 }
 
+/// A length of time as Go writes it (`time.Duration.String`): numbers with units, largest first.
+fn go_duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut sum = 0.0;
+    while !rest.is_empty() {
+        let end = rest.find(|character: char| !character.is_ascii_digit() && character != '.')?;
+        let number: f64 = rest[..end].parse().ok()?;
+        let unit = &rest[end..];
+        let end = unit
+            .find(|character: char| character.is_ascii_digit())
+            .unwrap_or(unit.len());
+        let secs = match &unit[..end] {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        sum += number * secs;
+        rest = &unit[end..];
+    }
+    Duration::try_from_secs_f64(sum)
+        .ok()
+        .filter(|_| !text.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_read_as_go_writes_them() {
+        for (text, micros) in [
+            ("1h2m3.5s", Some(3_723_500_000)),
+            ("1.25s", Some(1_250_000)),
+            ("310.5µs", Some(310)),
+            ("42ms", Some(42_000)),
+            ("900ns", Some(0)),
+            ("0s", Some(0)),
+            ("", None),
+            ("5", None),
+            ("ms", None),
+            ("5 parsecs", None),
+            ("-1s", None),
+        ] {
+            let read = go_duration(text).map(|read| read.as_micros());
+            assert_eq!(read, micros, "{text}");
+        }
+    }
 
     /// Subjects as Go writes them (`crypto/x509/pkix: Name.String`).
     #[test]
@@ -240,6 +326,11 @@ mod tests {
                 client_id: 1,
                 user: "1".to_owned(),
                 started_at: String::new(),
+                server_name: String::new(),
+                source: None,
+                round_trip: None,
+                messages_in: 0,
+                messages_out: 0,
                 certificate_sha256: None,
                 certificate_subject: Some(subject.to_owned()),
             };

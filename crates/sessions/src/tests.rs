@@ -1,6 +1,7 @@
 //! The system account of real nats-servers.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -148,9 +149,25 @@ async fn connections_are_listed_by_account_and_user() {
     };
     assert_eq!(found.server_id, server_id(&device));
     assert_eq!(found.client_id, device.server_info().client_id);
+    assert!(!found.server_name.is_empty());
+    assert_eq!(found.source, Some(Ipv4Addr::LOCALHOST.into()));
     assert_eq!(found.certificate_sha256, None);
     assert_eq!(found.common_name(), None);
     assert_eq!(world.list("DEVICES", Some("0003")).await, []);
+}
+
+#[tokio::test]
+async fn a_connection_tells_of_its_traffic() {
+    let world = World::default().await;
+    let device = world.connect("0001").await;
+    let mut own = device.subscribe("echo").await.unwrap();
+    for _ in 0..3 {
+        device.publish("echo", "".into()).await.unwrap();
+        own.next().await.unwrap();
+    }
+    let found = world.list("DEVICES", Some("0001")).await;
+    assert_eq!((found[0].messages_in, found[0].messages_out), (3, 3));
+    assert!(found[0].round_trip.is_some());
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ func grant(userNkey, id string, notAfter, now time.Time) *jwt.UserClaims {
 	user.Name = id
 	user.Audience = policyAccount
 	user.Expires = expires.Unix()
-	user.Pub.Allow = jwt.StringList{"device." + id + ".metrics.>", "device." + id + ".status"}
+	user.Pub.Allow = jwt.StringList{"device." + id + ".metrics.>", "device." + id + ".status", "device." + id + ".renew"}
 	user.Sub.Allow = jwt.StringList{"device." + id + ".cmd", "device." + id + ".cmd.>", "_INBOX." + id + ".>"}
 	user.Resp = &jwt.ResponsePermission{MaxMsgs: 1, Expires: time.Minute}
 	user.Subs = 100

@@ -36,7 +36,7 @@ impl World {
             "name": "0001", "iat": NOW_SECS, "exp": NOW_SECS + 12 * 3600,
             "nats": {
                 "type": "user", "version": 2,
-                "pub": { "allow": ["device.0001.metrics.>", "device.0001.status"] },
+                "pub": { "allow": ["device.0001.metrics.>", "device.0001.status", "device.0001.renew"] },
                 "sub": { "allow": ["device.0001.cmd", "device.0001.cmd.>", "_INBOX.0001.>"] },
                 "resp": { "max": 1, "ttl": 60_000_000_000_i64 },
                 "subs": 100, "payload": 65_536, "allowed_connection_types": ["STANDARD"],
@@ -129,11 +129,20 @@ fn any_other_grant_is_wrong() {
         ("/exp", (NOW_SECS + 3600).into()),
         (
             "/nats/pub/allow",
-            json!(["device.0001.metrics.>", "device.0001.status", ">"]),
+            json!([
+                "device.0001.metrics.>",
+                "device.0001.status",
+                "device.0001.renew",
+                ">"
+            ]),
         ),
         (
             "/nats/pub/allow",
-            json!(["device.0001.metrics.>", "device.0002.status"]),
+            json!([
+                "device.0001.metrics.>",
+                "device.0002.status",
+                "device.0001.renew"
+            ]),
         ),
         ("/nats/sub/allow", json!([])),
         ("/nats/resp", Value::Null),

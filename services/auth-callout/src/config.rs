@@ -2,8 +2,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use leafgate_identity::Binding;
-use leafgate_runtime::{Environment, LoadConfigError, LogFormat, load_config};
+use leafgate_runtime::{
+    Environment, LoadConfigError, LogConfig, StoreConfig, TrustDomainConfig, load_config,
+};
+use leafgate_sessions::SystemConfig;
 use serde::Deserialize;
 
 /// The configuration of a callout replica, as written. Paths are relative to the file's folder.
@@ -62,58 +64,12 @@ pub struct NatsConfig {
     pub workers: usize,
 }
 
-/// `[system]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SystemConfig {
-    /// The nkey seed (`SU…`) of this replica's user in the system account.
-    pub nkey_seed_file: PathBuf,
-    /// Other servers than `[nats]` names, in the same cluster.
-    pub urls: Option<Vec<String>>,
-}
-
-/// `[store]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StoreConfig {
-    /// `sqlite:PATH`.
-    pub url: String,
-}
-
-/// `[[trust_domain]]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrustDomainConfig {
-    /// Its name, as device records have it.
-    pub name: String,
-    /// Certificates of its issuing authorities, PEM, one a file.
-    pub issuers: Vec<PathBuf>,
-    /// The form of its devices' common names.
-    #[serde(default = "default_cn_pattern")]
-    pub cn_pattern: String,
-    /// How certificates bind to devices.
-    #[serde(default = "default_binding")]
-    pub binding: Binding,
-    /// Policy files, in order.
-    pub policies: Vec<PathBuf>,
-}
-
 /// `[http]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
     /// Where `/health`, `/livez`, `/readyz` and `/metrics` are served.
     pub listen: SocketAddr,
-}
-
-/// `[log]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
-    /// `text` or `json`.
-    pub format: LogFormat,
-    /// What is logged: `info`, `leafgate_feed=debug,info`, …
-    pub filter: String,
 }
 
 /// `[limits]`
@@ -144,15 +100,6 @@ impl Default for HttpConfig {
     }
 }
 
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self {
-            format: LogFormat::default(),
-            filter: "info,async_nats=warn".to_owned(),
-        }
-    }
-}
-
 impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
@@ -168,14 +115,6 @@ impl Default for LimitsConfig {
 
 fn default_subject_prefix() -> String {
     "device".to_owned()
-}
-
-fn default_cn_pattern() -> String {
-    leafgate_identity::CnPattern::DEFAULT.to_owned()
-}
-
-fn default_binding() -> Binding {
-    Binding::Issued
 }
 
 impl Config {
@@ -198,24 +137,18 @@ impl Config {
             &mut nats.xkey_seed_file,
         ];
         let plain = [&mut nats.nkey_seed_file, &mut nats.issuer_seed_file];
-        let domains = self
-            .trust_domains
-            .iter_mut()
-            .flat_map(|domain| domain.issuers.iter_mut().chain(&mut domain.policies));
-        let system = self
-            .system
-            .iter_mut()
-            .map(|system| &mut system.nkey_seed_file);
         optional
             .into_iter()
             .flatten()
             .chain(plain)
-            .chain(domains)
-            .chain(system)
             .for_each(|path| *path = folder.join(&*path));
-        if let Some(path) = self.store.url.strip_prefix("sqlite:") {
-            self.store.url = format!("sqlite:{}", folder.join(path).display());
+        if let Some(system) = &mut self.system {
+            system.resolve_paths(folder);
         }
+        for domain in &mut self.trust_domains {
+            domain.resolve_paths(folder);
+        }
+        self.store.resolve_paths(folder);
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct Answer {
 pub(crate) struct Allowed {
     pub(crate) policy: Arc<str>,
     pub(crate) source: Source,
+    /// Whether it came with a certificate whose log-in begins the end of older ones.
+    pub(crate) begins_overlap: bool,
 }
 
 /// What deciding needs next.
@@ -252,6 +254,10 @@ impl Decider {
             outcome: Ok(Allowed {
                 policy: grant.policy,
                 source: found.source,
+                begins_overlap: found
+                    .record
+                    .as_ref()
+                    .is_some_and(|record| record.begins_overlap(&session.identity.fingerprint)),
             }),
         }
     }

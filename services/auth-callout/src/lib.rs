@@ -4,12 +4,12 @@
 mod backlog;
 mod claimant;
 mod config;
-mod connect;
 mod decider;
 mod decision_log;
 mod grants;
 mod intake;
 mod live;
+mod log_ins;
 mod metrics;
 mod peers;
 mod random;
@@ -28,9 +28,6 @@ mod versions;
 mod worker;
 mod workers;
 
-pub use config::{
-    Config, HttpConfig, LimitsConfig, LogConfig, NatsConfig, StoreConfig, SystemConfig,
-    TrustDomainConfig,
-};
+pub use config::{Config, HttpConfig, LimitsConfig, NatsConfig};
 pub use service::run;
-pub use setup::{SetUpError, Setup};
+pub use setup::Setup;

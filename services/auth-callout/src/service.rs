@@ -5,12 +5,12 @@ use anyhow::Context;
 use async_nats::Client;
 use leafgate_registry::DeviceStore;
 use leafgate_runtime::{Clock, HealthListener, LogOutput, LogWriter, Shutdown};
-use leafgate_sessions::SystemAccount;
+use leafgate_sessions::{ConnectError, Login, SystemAccount};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
-use crate::connect::{ConnectError, Login};
 use crate::decider::Decider;
+use crate::log_ins::{LogIns, send_log_ins};
 use crate::metrics::Metrics;
 use crate::readiness::ReplicaReadiness;
 use crate::records::Records;
@@ -62,6 +62,7 @@ pub async fn run(
     let trust = Arc::new(trust);
     let links = Links::connect(&login, system_login.as_ref()).await?;
     let limits = &config.limits;
+    let (log_ins, log_ins_waiting) = LogIns::new();
     let shared = Arc::new(Shared {
         decider: Decider::new(
             Servers::new(links.system_account(), curve_key, clock.clone()),
@@ -73,6 +74,7 @@ pub async fn run(
             limits.deadline(),
         ),
         metrics,
+        log_ins,
         waiting_requests: limits.waiting_requests,
         concurrent_lookups: limits.concurrent_lookups,
     });
@@ -84,6 +86,11 @@ pub async fn run(
         shared.clone(),
         log.writer(),
         serving,
+        background.clone(),
+    ));
+    tokio::spawn(send_log_ins(
+        log_ins_waiting,
+        links.replicas.clone(),
         background.clone(),
     ));
     let upkeep = Upkeep {

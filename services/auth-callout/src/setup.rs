@@ -1,19 +1,16 @@
 use std::collections::HashMap;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use leafgate_identity::{
-    CnPattern, SpkiHash, TrustDomain, TrustDomainName, TrustDomains, is_token,
-    spki_hash_of_certificate_pem,
-};
-use leafgate_nats_config::Name;
+use leafgate_identity::{TrustDomainName, TrustDomains, is_token};
 use leafgate_nats_jwt::{CurveKey, KeyKind, SigningKey};
 use leafgate_policy::{Constants, PolicySet, PolicySource};
-use leafgate_runtime::{ReadSecretError, read_secret};
+use leafgate_runtime::{
+    ReadSecretError, SetUpError, SetUpProblems, TrustDomainConfig, read_secret, read_text,
+};
+use leafgate_sessions::{Login, LoginFiles};
 
-use crate::config::{Config, TrustDomainConfig};
-use crate::connect::Login;
+use crate::config::Config;
+use crate::random;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -36,34 +33,17 @@ pub(crate) struct Trust {
     pub(crate) policies: HashMap<TrustDomainName, PolicySet>,
 }
 
-/// What is wrong with a configuration: everything that was found, not only the first.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", list(.problems))]
-pub struct SetUpError {
-    problems: Vec<String>,
-}
-
-fn list(problems: &[String]) -> String {
-    problems.join("\n")
-}
-
-impl SetUpError {
-    /// The problems, each with its place and how to mend it.
-    pub fn problems(&self) -> &[String] {
-        &self.problems
-    }
-}
-
 impl Setup {
     /// Loads all that `config` names.
     ///
     /// # Errors
     /// [`SetUpError`] with every problem.
     pub fn load(config: Config) -> Result<Self, SetUpError> {
-        let mut problems = Problems::default();
+        let mut problems = SetUpProblems::default();
         check_names(&config, &mut problems);
         let login = login(&config, &mut problems);
-        let system_login = system_login(&config, login.as_ref(), &mut problems);
+        let system = config.system.as_ref();
+        let system_login = system.and_then(|system| system.login(login.as_ref(), &mut problems));
         let nats = &config.nats;
         let issuer = problems.note("[nats] issuer_seed_file", {
             load_key(&nats.issuer_seed_file, |seed| {
@@ -74,8 +54,8 @@ impl Setup {
             problems.note("[nats] xkey_seed_file", load_key(path, CurveKey::from_seed))
         });
         let trust = load_trust(&config, &mut problems);
-        match (login, issuer, trust) {
-            (Some(login), Some(issuer), Some(trust)) if problems.0.is_empty() => Ok(Self {
+        let loaded = match (login, issuer, trust) {
+            (Some(login), Some(issuer), Some(trust)) => Some(Self {
                 config,
                 login,
                 system_login,
@@ -83,10 +63,9 @@ impl Setup {
                 curve_key,
                 trust,
             }),
-            _ => Err(SetUpError {
-                problems: problems.0,
-            }),
-        }
+            _ => None,
+        };
+        problems.finish(loaded)
     }
 
     /// What works, but costs something that its operator should know.
@@ -116,40 +95,13 @@ impl Setup {
     }
 }
 
-#[derive(Default)]
-struct Problems(Vec<String>);
-
-impl Problems {
-    /// Keeps the value, or the problem with its causes.
-    fn note<T>(&mut self, place: &str, result: Result<T, Source>) -> Option<T> {
-        result
-            .map_err(|error| {
-                let mut text = format!("{place}: {error}");
-                let mut cause = error.source();
-                while let Some(error) = cause {
-                    text.push_str(&format!(": {error}"));
-                    cause = error.source();
-                }
-                self.0.push(text);
-            })
-            .ok()
-    }
-
-    fn add(&mut self, problem: String) {
-        self.0.push(problem);
-    }
-}
-
-fn check_names(config: &Config, problems: &mut Problems) {
+fn check_names(config: &Config, problems: &mut SetUpProblems) {
     if !is_token(&config.site) {
         problems.add(format!(
             "site: {:?} must be one subject token: A-Z a-z 0-9 _ -, with a letter or digit at \
              both ends",
             config.site
         ));
-    }
-    if config.nats.urls.is_empty() {
-        problems.add("[nats] urls: at least one server is needed".to_owned());
     }
     if config.trust_domains.is_empty() {
         problems.add("[[trust_domain]]: at least one is needed".to_owned());
@@ -173,46 +125,17 @@ fn check_names(config: &Config, problems: &mut Problems) {
     }
 }
 
-fn login(config: &Config, problems: &mut Problems) -> Option<Login> {
+fn login(config: &Config, problems: &mut SetUpProblems) -> Option<Login> {
     let nats = &config.nats;
-    let certificate = match (&nats.cert_file, &nats.key_file) {
-        (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
-        (None, None) => None,
-        _ => {
-            problems.add("[nats] cert_file and key_file: give both or none".to_owned());
-            None
-        }
+    let files = LoginFiles {
+        urls: &nats.urls,
+        ca_file: nats.ca_file.as_deref(),
+        cert_file: nats.cert_file.as_deref(),
+        key_file: nats.key_file.as_deref(),
+        nkey_seed_file: &nats.nkey_seed_file,
+        replica: &config.replica,
     };
-    let replica = problems.note(
-        "replica",
-        Name::parse(&config.replica).map_err(Source::from),
-    );
-    let seed = problems.note("[nats] nkey_seed_file", user_seed(&nats.nkey_seed_file));
-    let (replica, seed) = (replica?, seed?);
-    Some(Login {
-        urls: nats.urls.clone(),
-        ca_file: nats.ca_file.clone(),
-        certificate,
-        nkey_seed: seed,
-        replica,
-    })
-}
-
-fn system_login(config: &Config, login: Option<&Login>, problems: &mut Problems) -> Option<Login> {
-    let system = config.system.as_ref()?;
-    let seed = problems.note("[system] nkey_seed_file", user_seed(&system.nkey_seed_file))?;
-    let login = login?.clone();
-    Some(Login {
-        urls: system.urls.clone().unwrap_or(login.urls),
-        nkey_seed: seed,
-        ..login
-    })
-}
-
-fn user_seed(path: &Path) -> Result<secrecy::SecretString, Source> {
-    let seed = read_secret(path)?;
-    SigningKey::from_seed_of(KeyKind::User, &seed)?;
-    Ok(seed)
+    Login::load(files, "leafgate-callout", random::fraction, problems)
 }
 
 fn load_key<K, E: Into<Source>>(
@@ -223,12 +146,12 @@ fn load_key<K, E: Into<Source>>(
     parse(&seed).map_err(Into::into)
 }
 
-fn load_trust(config: &Config, problems: &mut Problems) -> Option<Trust> {
+fn load_trust(config: &Config, problems: &mut SetUpProblems) -> Option<Trust> {
     let mut domains = Vec::new();
     let mut policies = HashMap::new();
     for domain in &config.trust_domains {
         let place = format!("[[trust_domain]] {}", domain.name);
-        let loaded = problems.note(&place, load_domain(domain));
+        let loaded = problems.note(&place, domain.load());
         let set = load_policies(domain, config, &place, problems);
         if let (Some(loaded), Some(set)) = (loaded, set) {
             policies.insert(loaded.name.clone(), set);
@@ -243,27 +166,11 @@ fn load_trust(config: &Config, problems: &mut Problems) -> Option<Trust> {
     Some(Trust { domains, policies })
 }
 
-fn load_domain(domain: &TrustDomainConfig) -> Result<TrustDomain, Source> {
-    let issuers = domain.issuers.iter().map(|path| load_issuer(path));
-    Ok(TrustDomain {
-        name: TrustDomainName::parse(&domain.name)?,
-        issuers: issuers.collect::<Result<_, _>>()?,
-        cn_pattern: CnPattern::parse(&domain.cn_pattern)?,
-        binding: domain.binding,
-    })
-}
-
-fn load_issuer(path: &Path) -> Result<SpkiHash, Source> {
-    let pem = read_text(path)?;
-    spki_hash_of_certificate_pem(&pem)
-        .map_err(|error| format!("issuer {}: {error}", path.display()).into())
-}
-
 fn load_policies(
     domain: &TrustDomainConfig,
     config: &Config,
     place: &str,
-    problems: &mut Problems,
+    problems: &mut SetUpProblems,
 ) -> Option<PolicySet> {
     let mut sources = Vec::new();
     for path in &domain.policies {
@@ -279,21 +186,6 @@ fn load_policies(
     };
     let loaded = PolicySet::load(&sources, &constants).map_err(Source::from);
     problems.note(place, loaded)
-}
-
-fn read_text(path: &Path) -> Result<String, ReadFileError> {
-    fs::read_to_string(path).map_err(|source| ReadFileError {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("can't read {}", path.display())]
-struct ReadFileError {
-    path: PathBuf,
-    #[source]
-    source: io::Error,
 }
 
 #[cfg(test)]

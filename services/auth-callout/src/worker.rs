@@ -7,15 +7,16 @@ use futures::{FutureExt, StreamExt};
 use leafgate_admission::{Denial, Reason};
 use leafgate_nats_config::subjects::{AUTH_REQUEST, CALLOUT_QUEUE};
 use leafgate_runtime::{LogWriter, Shutdown};
+use leafgate_sessions::{ConnectError, Login};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use crate::backlog::Backlog;
-use crate::connect::{ConnectError, Login};
 use crate::decider::{Answer, Case, Decider, Step};
 use crate::decision_log::DecisionLog;
 use crate::intake::{TakenIn, take_in};
+use crate::log_ins::LogIns;
 use crate::metrics::Metrics;
 use crate::refusal::denial;
 
@@ -35,6 +36,7 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) struct Shared {
     pub(crate) decider: Decider,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) log_ins: LogIns,
     pub(crate) waiting_requests: usize,
     pub(crate) concurrent_lookups: usize,
 }
@@ -269,6 +271,12 @@ impl Worker {
             .request
             .skew_secs(self.shared.decider.clock.now().as_secs());
         self.shared.metrics.clock_skew_seconds.set(skew);
+        if let (Ok(allowed), Some(identity)) = (&answer.outcome, &answer.identity)
+            && allowed.begins_overlap
+        {
+            let now = self.shared.decider.clock.monotonic();
+            self.shared.log_ins.tell(identity, now);
+        }
         let clock = self.shared.decider.clock.clone();
         self.log
             .decided(case, answer, &self.shared.metrics, &*clock);

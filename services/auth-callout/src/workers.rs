@@ -4,9 +4,9 @@ use std::thread;
 use anyhow::{Context, ensure};
 use async_nats::connection::State;
 use leafgate_runtime::{LogOutput, Shutdown};
+use leafgate_sessions::Login;
 use tokio::sync::{oneshot, watch};
 
-use crate::connect::Login;
 use crate::peers::say_alive;
 use crate::worker::{Shared, Worker};
 

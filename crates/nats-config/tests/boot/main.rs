@@ -8,6 +8,7 @@ mod client;
 mod cluster;
 mod flows;
 mod pki;
+mod registry;
 mod rogue;
 #[path = "../support/mod.rs"]
 mod support;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use leafgate_nats_config::{
     Accounts, CalloutMode, Certificate, DeviceLimits, Host, HubConfig, HubSite, LeafConfig, Listen,
-    Name, Node, Replica, ServerAddress, ServerLimits, StandIn, StaticDevice, SubjectPrefix, Uplink,
+    Name, Node, RegistryReplica, Replica, ServerAddress, ServerLimits, StandIn, StaticDevice,
+    SubjectPrefix, Uplink,
 };
 use leafgate_nats_jwt::{AccountKey, CurveKey, KeyKind, SigningKey, UserKey};
 
@@ -41,6 +42,7 @@ pub struct Keys {
     pub tester: SigningKey,
     pub requester: SigningKey,
     pub devices: Vec<SigningKey>,
+    pub registry: [SigningKey; 3],
 }
 
 impl Keys {
@@ -65,6 +67,7 @@ impl Keys {
             tester: user(),
             requester: user(),
             devices: vec![user(), user()],
+            registry: [user(), user(), user()],
         }
     }
 
@@ -116,6 +119,12 @@ impl Keys {
                     system: user(system),
                 })
                 .collect(),
+            registry_users: vec![RegistryReplica {
+                name: RegistryReplica::default_name(0),
+                auth: user(&self.registry[0]),
+                system: user(&self.registry[1]),
+                devices: user(&self.registry[2]),
+            }],
             uplink: hub.map(|hub| Uplink {
                 hub: vec![hub],
                 telemetry: Arc::clone(&self.telemetry_link),

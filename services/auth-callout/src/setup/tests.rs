@@ -1,3 +1,5 @@
+use std::fs;
+
 use leafgate_runtime::Environment;
 
 use super::*;
@@ -20,9 +22,10 @@ fn problems(change: impl FnOnce(&mut Config)) -> Vec<String> {
     fs::write(&file, text).unwrap();
     let mut config = Config::load(&file, &Environment::default()).unwrap();
     change(&mut config);
-    let mut problems = Problems::default();
+    let mut problems = SetUpProblems::default();
     check_names(&config, &mut problems);
-    problems.0
+    let found = problems.finish(Some(()));
+    found.map_or_else(|error| error.problems().to_vec(), |()| Vec::new())
 }
 
 #[test]

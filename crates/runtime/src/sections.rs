@@ -1,0 +1,132 @@
+//! Sections of configuration files that services have in common.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use leafgate_identity::{
+    Binding, CnPattern, SpkiHash, TrustDomain, TrustDomainName, spki_hash_of_certificate_pem,
+};
+use serde::Deserialize;
+
+use crate::LogFormat;
+
+/// `[store]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// `sqlite:PATH` or `postgres://USER@HOST/DATABASE`.
+    pub url: String,
+    /// The database's password, read anew for every connection.
+    pub password_file: Option<PathBuf>,
+    /// What verifies the database's certificate.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl StoreConfig {
+    /// Takes paths as relative to `folder`.
+    pub fn resolve_paths(&mut self, folder: &Path) {
+        if let Some(path) = self.url.strip_prefix("sqlite:") {
+            self.url = format!("sqlite:{}", folder.join(path).display());
+        }
+        for path in self.password_file.iter_mut().chain(&mut self.ca_file) {
+            *path = folder.join(&*path);
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// What is logged: `info`, `leafgate_feed=debug,info`, …
+    pub filter: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::default(),
+            filter: "info,async_nats=warn".to_owned(),
+        }
+    }
+}
+
+/// `[[trust_domain]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustDomainConfig {
+    /// Its name, as device records have it.
+    pub name: String,
+    /// Certificates of its issuing authorities, PEM, one a file.
+    pub issuers: Vec<PathBuf>,
+    /// The form of its devices' common names.
+    #[serde(default = "default_cn_pattern")]
+    pub cn_pattern: String,
+    /// How certificates bind to devices.
+    #[serde(default = "default_binding")]
+    pub binding: Binding,
+    /// Policy files, in order. Whoever decides log-ins needs one at least.
+    #[serde(default)]
+    pub policies: Vec<PathBuf>,
+}
+
+impl TrustDomainConfig {
+    /// Takes the paths as relative to `folder`.
+    pub fn resolve_paths(&mut self, folder: &Path) {
+        self.issuers
+            .iter_mut()
+            .chain(&mut self.policies)
+            .for_each(|path| *path = folder.join(&*path));
+    }
+
+    /// Reads the certificates of the issuers, and checks the rest.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with the file or key.
+    pub fn load(&self) -> Result<TrustDomain, Box<dyn std::error::Error + Send + Sync>> {
+        let issuers = self.issuers.iter().map(|path| issuer(path));
+        Ok(TrustDomain {
+            name: TrustDomainName::parse(&self.name)?,
+            issuers: issuers.collect::<Result<_, _>>()?,
+            cn_pattern: CnPattern::parse(&self.cn_pattern)?,
+            binding: self.binding,
+        })
+    }
+}
+
+fn issuer(path: &Path) -> Result<SpkiHash, Box<dyn std::error::Error + Send + Sync>> {
+    let pem = read_text(path)?;
+    spki_hash_of_certificate_pem(&pem)
+        .map_err(|error| format!("issuer {}: {error}", path.display()).into())
+}
+
+fn default_cn_pattern() -> String {
+    CnPattern::DEFAULT.to_owned()
+}
+
+fn default_binding() -> Binding {
+    Binding::Issued
+}
+
+/// Reads a file of text that is no secret.
+///
+/// # Errors
+/// [`ReadTextError`] names the file.
+pub fn read_text(path: &Path) -> Result<String, ReadTextError> {
+    std::fs::read_to_string(path).map_err(|source| ReadTextError {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// A file can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("can't read {}", path.display())]
+pub struct ReadTextError {
+    /// The file.
+    pub path: PathBuf,
+    #[source]
+    source: io::Error,
+}
