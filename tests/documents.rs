@@ -71,10 +71,10 @@ fn the_demo_proves_every_step() {
     }
 }
 
-struct Block {
-    info: String,
-    line: usize,
-    text: String,
+pub struct Block {
+    pub info: String,
+    pub line: usize,
+    pub text: String,
 }
 
 async fn run_document(name: &str) {
@@ -107,7 +107,8 @@ async fn run_document(name: &str) {
     stage.end().await;
 }
 
-fn blocks(text: &str) -> Vec<Block> {
+/// The fenced blocks of a document.
+pub fn blocks(text: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut inside = false;
     for (index, line) in text.lines().enumerate() {

@@ -8,6 +8,7 @@
     reason = "tests wait by the machine's clock and fail by panic"
 )]
 
+mod compose;
 mod documents;
 mod drain;
 mod frozen;
@@ -18,6 +19,7 @@ mod log_in;
 mod outages;
 mod races;
 mod refusals;
+mod registry_over_nats;
 mod replicas;
 mod repository;
 mod support;

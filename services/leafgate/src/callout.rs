@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
 use clap::Parser;
 use leafgate_auth_callout::{Config, Setup, run};
-use leafgate_runtime::{Environment, SystemClock, init_telemetry, shutdown_on_signals};
+use leafgate_runtime::{Environment, SystemClock};
+use tokio::runtime::Builder;
 
-use crate::environment;
 use crate::wiring::open_store_read_only;
+use crate::{environment, program};
 
 /// One replica of leafgate's auth callout: lets devices into a NATS leaf cluster.
 #[derive(Debug, Parser)]
@@ -19,32 +19,31 @@ struct Arguments {
     /// The configuration file (TOML); LEAFGATE_<SECTION>__<KEY> overrides a key.
     #[arg(long, value_name = "FILE", env = "LEAFGATE_CONFIG")]
     config: PathBuf,
+    /// Ask the running replica of this configuration whether it takes requests, for health checks: 0 if it does, else 1.
+    #[arg(long)]
+    probe: bool,
 }
 
 /// Runs a replica until SIGTERM or SIGINT.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match serve(&arguments, &environment()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            crate::complain(&format!("error: {error:#}"));
-            ExitCode::from(2)
-        }
+    let (arguments, environment) = (Arguments::parse(), environment());
+    if arguments.probe {
+        let config = Config::load(&arguments.config, &environment);
+        return program::probe(config.map(|config| config.http.listen));
     }
+    program::exit(serve(&arguments, &environment))
 }
 
 fn serve(arguments: &Arguments, environment: &Environment) -> anyhow::Result<()> {
     let config = Config::load(&arguments.config, environment)?;
-    let log = init_telemetry(config.log.format, &config.log.filter)?;
-    let store_url = config.store.url.clone();
-    let setup = Setup::load(config)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("runtime")?;
-    runtime.block_on(async {
-        let shutdown = shutdown_on_signals().context("signal handlers")?;
-        let store = open_store_read_only(&store_url).await?;
-        run(setup, store, Arc::new(SystemClock::start()), &log, shutdown).await
-    })
+    let (log, store) = (config.log.clone(), config.store.clone());
+    program::serve(
+        &log,
+        Builder::new_current_thread(),
+        |log, shutdown| async move {
+            let setup = Setup::load(config)?;
+            let store = open_store_read_only(&store).await?;
+            run(setup, store, Arc::new(SystemClock::start()), &log, shutdown).await
+        },
+    )
 }

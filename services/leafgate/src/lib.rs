@@ -5,6 +5,8 @@ pub mod cli;
 pub mod demo;
 pub mod dev;
 pub mod local;
+mod program;
+pub mod registry;
 pub mod wiring;
 
 use std::io::{self, Write};

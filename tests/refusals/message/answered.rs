@@ -86,8 +86,10 @@ impl Chains {
         let pump = |name| new_device(id(name), "pump");
         let of_type = |name, device_type| new_device(id(name), device_type);
         let superseded = issue(registrar, pump("renewed"), &act_at(-48)).await;
+        let (renewed, then) = (id("renewed"), act_at(-30));
+        let successor = registrar.issue_with_new_key(&renewed, &then).await.unwrap();
         registrar
-            .issue_with_new_key(&id("renewed"), &act_at(-30))
+            .note_log_in(&renewed, &successor.issued.fingerprint, &then)
             .await
             .unwrap();
         let quarantined = issue(registrar, pump("quarantined"), &act()).await;

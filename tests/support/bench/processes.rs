@@ -72,6 +72,7 @@ impl Keys {
                 tls: false,
             }),
             replicas: replicas.to_vec(),
+            registry_users: Vec::new(),
             uplink: None,
             stream_manager: None,
             administrator: None,

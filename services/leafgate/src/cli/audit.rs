@@ -1,9 +1,8 @@
 //! `leafgate audit`.
 
-use leafgate_identity::UnixMs;
+use leafgate_api::{AuditReport, Event, EventList};
 use leafgate_registrar::verify_audit;
-use leafgate_registry::Event;
-use serde::Serialize;
+use leafgate_registry::FeedPosition;
 
 use super::Context;
 use super::error::{CliError, Exit};
@@ -34,18 +33,6 @@ enum Command {
     },
 }
 
-#[derive(Serialize)]
-struct VerifyView {
-    events: u64,
-    head: String,
-    epoch: String,
-}
-
-#[derive(Serialize)]
-struct ListView<'a> {
-    events: &'a [Event],
-}
-
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliError> {
     match &arguments.command {
         Command::Verify => verify(&arguments.registry, context).await,
@@ -56,11 +43,11 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
 async fn verify(registry: &RegistryArguments, context: &Context) -> Result<Exit, CliError> {
     let store = registry.store().await?;
     let report = verify_audit(&*store).await?;
-    let view = VerifyView {
-        events: report.head.seq,
-        head: report.head.hash.to_string(),
-        epoch: report.epoch.to_string(),
-    };
+    let view = AuditReport::intact(&FeedPosition {
+        epoch: report.epoch,
+        seq: report.head.seq,
+        hash: report.head.hash,
+    });
     context.console.show(&view, |_| {
         let events = usize::try_from(view.events).unwrap_or(usize::MAX);
         format!(
@@ -80,31 +67,33 @@ async fn list(
     limit: u32,
 ) -> Result<Exit, CliError> {
     let store = registry.store().await?;
-    let after = match after {
-        Some(after) => after,
-        None => store.position().await?.seq.saturating_sub(u64::from(limit)),
-    };
+    let newest = store.position().await?;
+    let after = after.unwrap_or_else(|| newest.seq.saturating_sub(u64::from(limit)));
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let events = store.events_after(after, limit).await?;
-    context
-        .console
-        .show(&ListView { events: &events }, |style| {
-            if events.is_empty() {
-                return "no events".to_owned();
-            }
-            let mut table = Table::new(&["SEQ", "TIME", "ACTOR", "EVENT", "DEVICE"]);
-            for event in &events {
-                let at: UnixMs = event.at;
-                let device = event.device.as_ref();
-                table.push(vec![
-                    event.seq.to_string().into(),
-                    exact(at).into(),
-                    event.actor.as_str().into(),
-                    event.kind.as_str().into(),
-                    device.map_or(NONE, |id| id.as_str()).into(),
-                ]);
-            }
-            table.render(style)
-        })?;
+    let next_after = events.last().map_or(after, |event| event.seq);
+    let list = EventList {
+        events: events.into_iter().map(Event::from).collect(),
+        next_after,
+        newest: newest.seq.max(next_after),
+        epoch: newest.epoch.to_string(),
+    };
+    context.console.show(&list, |style| {
+        if list.events.is_empty() {
+            return "no events".to_owned();
+        }
+        let mut table = Table::new(&["SEQ", "TIME", "ACTOR", "EVENT", "DEVICE"]);
+        for event in &list.events {
+            let device = event.device.as_ref();
+            table.push(vec![
+                event.seq.to_string().into(),
+                exact(event.at).into(),
+                event.actor.as_str().into(),
+                event.kind.as_str().into(),
+                device.map_or(NONE, |id| id.as_str()).into(),
+            ]);
+        }
+        table.render(style)
+    })?;
     Ok(Exit::Done)
 }

@@ -249,7 +249,8 @@ fn exit_of_registrar(error: &RegistrarError) -> Exit {
     match error.kind() {
         ErrorKind::Input => Exit::Usage,
         ErrorKind::NotFound => Exit::NotFound,
-        ErrorKind::Conflict => Exit::Conflict,
+        ErrorKind::Conflict | ErrorKind::TooMany => Exit::Conflict,
+        ErrorKind::Forbidden => Exit::Refused,
         ErrorKind::Unavailable => Exit::Unreachable,
         ErrorKind::Failed => Exit::Wrong,
     }

@@ -14,6 +14,7 @@ mod crl;
 mod device;
 mod error;
 mod files;
+mod first_key;
 mod keys;
 mod moment;
 mod nats_config;

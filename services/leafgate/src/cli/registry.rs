@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::Context;
 use super::error::{CliError, Exit};
 use super::files::explain_files;
+use super::first_key;
 use crate::local::{LocalDir, OpenLocalDirError, make_registrar, open_existing_registrar};
 use crate::wiring::open_local_store_read_only;
 
@@ -50,6 +51,18 @@ enum Command {
         /// The file that holds the passphrase of the root's key.
         #[arg(long, value_name = "FILE", requires = "root_out")]
         passphrase_file: Option<PathBuf>,
+        /// The configuration of a leafgate-registry: make the registry that it serves, not one in
+        /// a folder.
+        #[arg(
+            long,
+            value_name = "FILE",
+            requires = "admin_key_out",
+            conflicts_with = "root_out"
+        )]
+        config: Option<PathBuf>,
+        /// The file for its first API key, which may do everything, for 90 days.
+        #[arg(long, value_name = "FILE", requires = "config")]
+        admin_key_out: Option<PathBuf>,
     },
 }
 
@@ -66,7 +79,12 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     let Command::Init {
         root_out,
         passphrase_file,
+        config,
+        admin_key_out,
     } = &arguments.command;
+    if let Some((config, out)) = config.as_deref().zip(admin_key_out.as_deref()) {
+        return first_key::make(config, out, context).await;
+    }
     let passphrase = passphrase_file.as_deref().map(read_secret).transpose()?;
     let root_key = root_out.as_deref().zip(passphrase.as_ref());
     init(&arguments.registry.dir, root_key, context).await

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use leafgate_api::HeldCertificate;
 use leafgate_identity::CnPattern;
 use leafgate_pki::Profile;
 use leafgate_registrar::{CertificateKey, RegistrarError, Service};
@@ -11,7 +12,6 @@ use leafgate_runtime::Clock;
 use serde::Serialize;
 
 use super::Context;
-use super::certificate::HeldCertificateView;
 use super::error::{CliError, Exit};
 use super::files::{
     LOST_CERTIFICATE, draft_public, explain_files, make_folder, prepare_credentials, publish,
@@ -66,7 +66,7 @@ enum ServiceProfile {
 #[derive(Serialize)]
 struct IssuedView<'a> {
     #[serde(flatten)]
-    certificate: HeldCertificateView<'a>,
+    certificate: HeldCertificate,
     files: Files<'a>,
 }
 
@@ -124,7 +124,7 @@ async fn issue(
         }
     };
     let view = IssuedView {
-        certificate: HeldCertificateView::of(&made.record),
+        certificate: HeldCertificate::from(&made.record),
         files: Files {
             certificate: &certificate,
             key: key.as_deref(),

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use leafgate_nats_config::Replica;
+use leafgate_nats_config::{RegistryReplica, Replica};
 use leafgate_nats_jwt::{CurveKey, KeyKind, SigningKey, UserKey};
 use leafgate_runtime::read_secret;
 #[expect(
@@ -34,6 +34,11 @@ pub(crate) fn auth_seed(replica: &str) -> String {
 /// The seed of a replica in the system account.
 pub(crate) fn system_seed(replica: &str) -> String {
     format!("{replica}-system")
+}
+
+/// The seed of a replica of the registry in the devices' account.
+pub(crate) fn devices_seed(replica: &str) -> String {
+    format!("{replica}-devices")
 }
 
 /// The seeds of a site, one a file, made on first use and kept.
@@ -87,6 +92,23 @@ impl LocalKeys {
             Ok(Replica {
                 auth: self.user(&auth_seed(name.as_str()))?,
                 system: self.user(&system_seed(name.as_str()))?,
+                name,
+            })
+        };
+        (0..count).map(replica).collect()
+    }
+
+    /// The service users of as many replicas of the registry, by their default names.
+    ///
+    /// # Errors
+    /// As [`signing`](Self::signing).
+    pub(crate) fn registry_replicas(&self, count: u32) -> anyhow::Result<Vec<RegistryReplica>> {
+        let replica = |ordinal| {
+            let name = RegistryReplica::default_name(ordinal);
+            Ok(RegistryReplica {
+                auth: self.user(&auth_seed(name.as_str()))?,
+                system: self.user(&system_seed(name.as_str()))?,
+                devices: self.user(&devices_seed(name.as_str()))?,
                 name,
             })
         };

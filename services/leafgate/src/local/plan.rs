@@ -29,6 +29,9 @@ const SHIPPED_POLICY: &str = include_str!("../../../../policies/device.toml");
 /// Service users that are rendered at least, so that replicas can be added.
 pub(super) const REPLICAS_MAX: usize = 8;
 
+/// Replicas of the registry that may log in.
+const REGISTRY_REPLICAS: u32 = 1;
+
 /// What the streams of a hub may take, in memory and in files.
 const STREAM_BYTES: u64 = 64 << 20;
 
@@ -131,6 +134,7 @@ impl<'a> Plan<'a> {
                 xkey: curve_key.map(|key| *key.public()),
             },
             replicas: self.replicas.clone(),
+            registry_users: self.keys.registry_replicas(REGISTRY_REPLICAS)?,
             uplink: Some(Uplink {
                 hub: vec![hub_address.into()],
                 telemetry: self.telemetry_link.clone(),

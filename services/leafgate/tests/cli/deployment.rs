@@ -43,14 +43,22 @@ fn configurations_are_private_and_fit_together() {
         .map(|entry| entry.unwrap().path())
         .map(|path| desk.read(path).trim().to_owned())
         .collect();
-    assert_eq!(seeds.len(), 12);
+    assert_eq!(seeds.len(), 18);
     for seed in &seeds {
         assert!(!said.contains(seed.as_str()), "a seed is printed");
     }
     assert!(said.contains("4 files, readable by you alone"), "{said}");
 
+    for seed in ["registry-0-auth", "registry-0-devices", "registry-0-system"] {
+        assert!(said.contains(&format!("keys/{seed}.seed")), "{said}");
+    }
+
     let leaf = desk.read("deploy/leaf-1.conf");
     assert!(leaf.contains("tls://hub-1:7422"), "{leaf}");
+    assert!(
+        leaf.contains("leafgate.v1.log-in leafgate-registry"),
+        "{leaf}"
+    );
     for replica in ["callout-0", "callout-1"] {
         let checked = desk.ok(&format!("config check --config deploy/{replica}.toml"));
         assert!(

@@ -96,7 +96,7 @@ fn what_is_listed_can_be_narrowed_and_paged() {
     assert_eq!(desk.ok("device list --state deleted"), "0 devices\n");
 
     let first = desk.json("device list --limit 2");
-    let next = first["next"].as_str().unwrap();
+    let next = first["next_page_token"].as_str().unwrap();
     assert_eq!(ids(&format!("--after {next}")), ["b-1"]);
     assert!(
         desk.ok("device list --limit 2")

@@ -14,5 +14,6 @@ mod keys;
 mod pki;
 mod policy;
 mod registry;
+mod registry_service;
 mod site;
 mod support;

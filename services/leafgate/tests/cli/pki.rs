@@ -219,7 +219,7 @@ fn certificates_are_listed_page_by_page() {
     );
 
     let first = desk.json("certificate list --limit 1");
-    let next = first["next"].as_str().unwrap();
+    let next = first["next_page_token"].as_str().unwrap();
     let second = desk.json(&format!("certificate list --limit 1 --after {next}"));
     assert_ne!(first["certificates"], second["certificates"]);
     assert_eq!(second["certificates"].as_array().unwrap().len(), 1);

@@ -52,7 +52,7 @@ fn a_grant_is_explained() {
         said.starts_with("policy \"device\" (policies/device.toml:"),
         "{said}"
     );
-    assert!(said.contains(", because device_type \"pump\" matches \"*\"\n  publish    device.0001.metrics.>   device.0001.status\n"), "{said}");
+    assert!(said.contains(", because device_type \"pump\" matches \"*\"\n  publish    device.0001.metrics.>   device.0001.status   device.0001.renew\n"), "{said}");
     let (_, said, _) = at_home("policy explain 0001 --quarantined --subject-prefix iot");
     assert!(
         said.contains("\n  publish    iot.0001.status\n  subscribe  iot.0001.cmd\n"),

@@ -98,3 +98,43 @@ fn a_lost_registry_is_begun_anew_under_the_same_ca() {
 fn private(path: PathBuf) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
+
+#[test]
+fn the_first_api_key_of_a_served_registry_is_made_once() {
+    let desk = Desk::with_registry();
+    desk.ok("service issue registry --profile nats-server --out tls");
+    desk.write(
+        "registry.toml",
+        r#"
+        [http]
+        cert_file = "tls/registry.crt"
+        key_file = "tls/registry.key"
+        [store]
+        url = "sqlite:served.db"
+        [ca]
+        dir = ".leafgate/ca"
+        [[trust_domain]]
+        name = "default"
+        issuers = [".leafgate/ca/devices.crt"]
+        "#,
+    );
+    let init = "registry init --config registry.toml --admin-key-out admin.key";
+    let made = desk.json(init);
+    let key = desk.read("admin.key");
+    let start = format!("lgk_{}_", made["id"].as_str().unwrap());
+    assert!(key.starts_with(&start) && key.ends_with('\n'));
+    assert_eq!(desk.mode("admin.key"), 0o600);
+    assert!(desk.path("served.db").exists());
+
+    fs::remove_file(desk.path("admin.key")).unwrap();
+    let said = desk.fails(init, 4);
+    assert!(said.contains("API key"), "{said}");
+    assert!(!desk.path("admin.key").exists());
+    for half in [
+        "--config registry.toml",
+        "--admin-key-out other.key",
+        "--config registry.toml --admin-key-out k --root-out r --passphrase-file p",
+    ] {
+        desk.fails(&format!("registry init {half}"), 2);
+    }
+}

@@ -2,6 +2,7 @@
 
 mod view;
 
+use leafgate_api::{CertificateList, HeldCertificate};
 use leafgate_identity::{SerialNumber, SpkiHash};
 use leafgate_registrar::RegistrarError;
 use leafgate_registry::{
@@ -9,12 +10,9 @@ use leafgate_registry::{
     Holder, RevocationReason,
 };
 use leafgate_runtime::Clock;
-use serde::Serialize;
 
 use self::view::holder_of;
-pub(super) use self::view::{
-    CertificateView, HeldCertificateView, describe_status, expiry_cell, status_cell,
-};
+pub(super) use self::view::{admits, describe_status, expiry_cell, status_cell};
 use super::Context;
 use super::error::{CliError, Exit};
 use super::registry::RegistryArguments;
@@ -66,13 +64,6 @@ struct ListArguments {
     after: Option<Cursor<CertificateId>>,
 }
 
-#[derive(Serialize)]
-struct ListView<'a> {
-    certificates: Vec<HeldCertificateView<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<&'a str>,
-}
-
 /// Reads a serial number as leafgate or OpenSSL writes it.
 fn serial_number(text: &str) -> Result<SerialNumber, String> {
     let hex = text.replace(':', "").to_ascii_lowercase();
@@ -109,24 +100,25 @@ async fn list(
         ..CertificateQuery::default()
     };
     let page = registry.store().await?.find_certificates(&query).await?;
-    let next = page.next.as_ref().map(ToString::to_string);
-    let view = ListView {
-        certificates: page.items.iter().map(HeldCertificateView::of).collect(),
-        next: next.as_deref(),
+    let list = CertificateList {
+        certificates: page.items.iter().map(HeldCertificate::from).collect(),
+        next_page_token: page.next.as_ref().map(ToString::to_string),
     };
-    context.console.show(&view, |style| {
+    context.console.show(&list, |style| {
         let now = context.clock.now();
         let mut table = Table::new(&["CERTIFICATE", "HOLDER", "PROFILE", "STATUS", "EXPIRES"]);
-        for certificate in &page.items {
+        for held in &list.certificates {
+            let certificate = &held.certificate;
             table.push(vec![
                 certificate.serial.to_string().into(),
-                holder_of(certificate).into(),
+                holder_of(held).into(),
                 certificate.profile.as_str().into(),
-                status_cell(certificate.status, now),
+                status_cell(certificate, now),
                 expiry_cell(certificate.not_after, now),
             ]);
         }
-        table::page(&table, "certificate", next.as_deref(), style)
+        let next = list.next_page_token.as_deref();
+        table::page(&table, "certificate", next, style)
     })?;
     Ok(Exit::Done)
 }
@@ -155,7 +147,7 @@ async fn revoke(
         .await?;
     context
         .console
-        .show(&HeldCertificateView::of(&revoked), |_| {
+        .show(&HeldCertificate::from(&revoked), |_| {
             format!(
                 "certificate {serial} of {holder} is revoked\n\
                  Next: leafgate ca crl --out DIR puts it on the revocation list"

@@ -1,95 +1,24 @@
 //! Certificates as commands show them.
 
-use leafgate_identity::{DeviceId, Fingerprint, SerialNumber, SpkiHash, UnixMs};
-use leafgate_registry::{
-    Certificate, CertificateStatus, CertificateStatusKind, Holder, RevocationReason,
-};
-use serde::Serialize;
+use leafgate_api::{Certificate, HeldCertificate};
+use leafgate_identity::{DeviceId, UnixMs};
+use leafgate_registry::{CertificateStatus, CertificateStatusKind, RevocationReason};
 
 use crate::cli::console::Colour;
 use crate::cli::moment::relative;
-use crate::cli::table::Cell;
-
-/// A certificate in JSON, where its holder is known.
-#[derive(Debug, Serialize)]
-pub(in crate::cli) struct CertificateView<'a> {
-    serial: SerialNumber,
-    issuer: SpkiHash,
-    status: CertificateStatusKind,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    superseded_at: Option<UnixMs>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    revoked_at: Option<UnixMs>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    revocation_reason: Option<RevocationReason>,
-    generation: Option<u32>,
-    profile: &'a str,
-    not_before: UnixMs,
-    not_after: UnixMs,
-    fingerprint: Option<Fingerprint>,
-}
-
-/// A certificate in JSON, with its holder.
-#[derive(Debug, Serialize)]
-pub(in crate::cli) struct HeldCertificateView<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device: Option<&'a DeviceId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service: Option<&'a str>,
-    #[serde(flatten)]
-    certificate: CertificateView<'a>,
-}
-
-impl<'a> CertificateView<'a> {
-    pub(in crate::cli) fn of(certificate: &'a Certificate) -> Self {
-        let (superseded_at, revoked_at, revocation_reason) = match certificate.status {
-            CertificateStatus::Prepared | CertificateStatus::Issued => (None, None, None),
-            CertificateStatus::Superseded { at } => (Some(at), None, None),
-            CertificateStatus::Revoked { at, reason } => (None, Some(at), Some(reason)),
-        };
-        Self {
-            serial: certificate.serial,
-            issuer: certificate.issuer,
-            status: certificate.status.kind(),
-            superseded_at,
-            revoked_at,
-            revocation_reason,
-            generation: match certificate.holder {
-                Holder::Device { generation, .. } => Some(generation),
-                Holder::Service { .. } => None,
-            },
-            profile: &certificate.profile,
-            not_before: certificate.not_before,
-            not_after: certificate.not_after,
-            fingerprint: certificate.fingerprint,
-        }
-    }
-}
-
-impl<'a> HeldCertificateView<'a> {
-    pub(in crate::cli) fn of(certificate: &'a Certificate) -> Self {
-        let (device, service) = match &certificate.holder {
-            Holder::Device { id, .. } => (Some(id), None),
-            Holder::Service { name } => (None, Some(name.as_str())),
-        };
-        Self {
-            device,
-            service,
-            certificate: CertificateView::of(certificate),
-        }
-    }
-}
+use crate::cli::table::{Cell, NONE};
 
 /// Whose it is: a device's id or a service's name.
-pub(in crate::cli) fn holder_of(certificate: &Certificate) -> &str {
-    match &certificate.holder {
-        Holder::Device { id, .. } => id.as_str(),
-        Holder::Service { name } => name,
-    }
+pub(in crate::cli) fn holder_of(certificate: &HeldCertificate) -> &str {
+    let device = certificate.device.as_ref().map(DeviceId::as_str);
+    device.or(certificate.service.as_deref()).unwrap_or(NONE)
 }
 
 /// What became of it.
-pub(in crate::cli) fn describe_status(status: CertificateStatus, now: UnixMs) -> String {
+pub(in crate::cli) fn describe_status(certificate: &Certificate, now: UnixMs) -> String {
+    let Some(status) = certificate.full_status() else {
+        return certificate.status.to_string();
+    };
     match status {
         CertificateStatus::Prepared => "prepared, never signed".to_owned(),
         CertificateStatus::Issued => "issued".to_owned(),
@@ -109,14 +38,20 @@ pub(in crate::cli) fn describe_status(status: CertificateStatus, now: UnixMs) ->
     }
 }
 
-pub(in crate::cli) fn status_cell(status: CertificateStatus, now: UnixMs) -> Cell {
-    let colour = match status {
-        CertificateStatus::Issued => Colour::Good,
-        CertificateStatus::Superseded { .. } if status.admits(now) => Colour::Careful,
-        CertificateStatus::Prepared | CertificateStatus::Superseded { .. } => Colour::Quiet,
-        CertificateStatus::Revoked { .. } => Colour::Bad,
+pub(in crate::cli) fn status_cell(certificate: &Certificate, now: UnixMs) -> Cell {
+    let colour = match certificate.status {
+        CertificateStatusKind::Issued => Colour::Good,
+        CertificateStatusKind::Superseded if admits(certificate, now) => Colour::Careful,
+        CertificateStatusKind::Prepared | CertificateStatusKind::Superseded => Colour::Quiet,
+        CertificateStatusKind::Revoked => Colour::Bad,
     };
-    Cell::coloured(describe_status(status, now), Some(colour))
+    Cell::coloured(describe_status(certificate, now), Some(colour))
+}
+
+/// Whether its status lets its holder in.
+pub(in crate::cli) fn admits(certificate: &Certificate, now: UnixMs) -> bool {
+    let status = certificate.full_status();
+    status.is_some_and(|status| status.admits(now))
 }
 
 pub(in crate::cli) fn expiry_cell(not_after: UnixMs, now: UnixMs) -> Cell {

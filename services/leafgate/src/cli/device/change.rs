@@ -1,8 +1,9 @@
 //! `leafgate device approve`, `disable`, `enable`, `quarantine`, `revoke` and `delete`.
 
+use leafgate_api::Device;
 use leafgate_registry::{Action, CertificateStatusKind, DeviceRecord, RevocationReason};
 
-use super::view::{DeviceView, colour_of};
+use super::view::colour_of;
 use super::{id, read};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
@@ -34,7 +35,7 @@ pub(super) async fn run(
         Action::Revoke => registrar.revoke(&id, reason, &act).await,
         Action::Delete => registrar.delete(&id, &act).await,
     }?;
-    context.console.show(&DeviceView::of(&record), |style| {
+    context.console.show(&Device::from(&record), |style| {
         let state = record.device.state;
         let state = style.paint(colour_of(state), state.as_str());
         format!("{id} is {state}{}", consequence(action))

@@ -4,13 +4,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use leafgate_api::Device;
 use leafgate_identity::DeviceId;
 use leafgate_registrar::{CertificateKey, DeviceCredentials};
 use leafgate_registry::NewDevice;
 use leafgate_runtime::Clock;
 use serde::Serialize;
 
-use super::view::DeviceView;
 use super::{RegisterArguments, attributes, id};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
@@ -26,7 +26,7 @@ use crate::local::{CredentialFiles, new_device};
 #[derive(Serialize)]
 struct CredentialsView<'a> {
     #[serde(flatten)]
-    device: DeviceView<'a>,
+    device: Device,
     #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<Files<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,7 +53,7 @@ pub(super) async fn register(
     let registrar = registry.registrar().await?;
     let Some(out) = &arguments.out else {
         let record = registrar.register(new, &act).await?;
-        context.console.show(&DeviceView::of(&record), |_| {
+        context.console.show(&Device::from(&record), |_| {
             let next = if arguments.pending {
                 format!("leafgate device approve {id}   lets it in")
             } else {
@@ -123,7 +123,7 @@ pub(super) async fn sign(
         publish(draft, chain).map_err(|error| error.hint(LOST_CERTIFICATE))?;
     }
     let view = CredentialsView {
-        device: DeviceView::of(&credentials.device),
+        device: Device::from(&credentials.device),
         files: file.as_ref().map(|file| Files {
             certificate: file,
             key: None,
@@ -188,7 +188,7 @@ impl DeviceFolder {
         let secret = credentials.private_key_pem.as_ref();
         write_credentials(files, &credentials.issued.chain_pem, secret)?;
         let view = CredentialsView {
-            device: DeviceView::of(&credentials.device),
+            device: Device::from(&credentials.device),
             files: Some(Files {
                 certificate: &certificate,
                 key: Some(&key),

@@ -7,7 +7,6 @@ use leafgate_registry::{Device, DeviceEdit};
 use leafgate_runtime::Clock;
 
 use super::read::describe;
-use super::view::DeviceView;
 use super::{id, name_and_value};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
@@ -50,8 +49,9 @@ pub(super) async fn run(
     let record = registrar
         .edit_with(&id, |device| arguments.edit(device), &context.act())
         .await?;
-    context.console.show(&DeviceView::of(&record), |style| {
-        describe(&record, context.clock.now(), style)
+    let device = leafgate_api::Device::from(&record);
+    context.console.show(&device, |style| {
+        describe(&device, context.clock.now(), style)
     })?;
     Ok(Exit::Done)
 }

@@ -1,11 +1,11 @@
 //! `leafgate device list` and `show`.
 
+use leafgate_api::{Device, DeviceList};
 use leafgate_identity::UnixMs;
 use leafgate_registry::{DeviceRecord, Query};
 use leafgate_runtime::Clock;
-use serde::Serialize;
 
-use super::view::{DeviceView, colour_of, table_of_certificates, table_of_devices};
+use super::view::{colour_of, table_of_certificates, table_of_devices};
 use super::{ListArguments, id};
 use crate::cli::Context;
 use crate::cli::console::{Style, plain};
@@ -13,13 +13,6 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::moment::relative;
 use crate::cli::registry::RegistryArguments;
 use crate::cli::table::{self, NONE};
-
-#[derive(Serialize)]
-struct ListView<'a> {
-    devices: Vec<DeviceView<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<&'a str>,
-}
 
 pub(super) async fn list(
     registry: &RegistryArguments,
@@ -36,14 +29,13 @@ pub(super) async fn list(
         ..Query::default()
     };
     let page = registry.store().await?.find(&query).await?;
-    let next = page.next.as_ref().map(ToString::to_string);
-    let view = ListView {
-        devices: page.items.iter().map(DeviceView::of).collect(),
-        next: next.as_deref(),
+    let list = DeviceList {
+        devices: page.items.iter().map(Device::from).collect(),
+        next_page_token: page.next.as_ref().map(ToString::to_string),
     };
-    context.console.show(&view, |style| {
-        let table = table_of_devices(&page.items, context.clock.now());
-        table::page(&table, "device", next.as_deref(), style)
+    context.console.show(&list, |style| {
+        let table = table_of_devices(&list.devices, context.clock.now());
+        table::page(&table, "device", list.next_page_token.as_deref(), style)
     })?;
     Ok(Exit::Done)
 }
@@ -55,9 +47,9 @@ pub(super) async fn show(
 ) -> Result<Exit, CliError> {
     let id = id::parse(id)?;
     let store = registry.store().await?;
-    let record = load(&*store, &id).await?;
-    context.console.show(&DeviceView::of(&record), |style| {
-        describe(&record, context.clock.now(), style)
+    let device = Device::from(&load(&*store, &id).await?);
+    context.console.show(&device, |style| {
+        describe(&device, context.clock.now(), style)
     })?;
     Ok(Exit::Done)
 }
@@ -72,8 +64,7 @@ pub(super) async fn load(
 }
 
 /// A device at length.
-pub(super) fn describe(record: &DeviceRecord, now: UnixMs, style: Style) -> String {
-    let device = &record.device;
+pub(super) fn describe(device: &Device, now: UnixMs, style: Style) -> String {
     let attributes: Vec<String> = device
         .attributes
         .iter()
@@ -97,7 +88,7 @@ pub(super) fn describe(record: &DeviceRecord, now: UnixMs, style: Style) -> Stri
             "registered",
             format!(
                 "{}, generation {}",
-                relative(device.registered_at_ms, now),
+                relative(device.registered_at, now),
                 device.generation
             ),
         ),
@@ -105,21 +96,21 @@ pub(super) fn describe(record: &DeviceRecord, now: UnixMs, style: Style) -> Stri
             "changed",
             format!(
                 "{}, version {}",
-                relative(device.updated_at_ms, now),
+                relative(device.updated_at, now),
                 device.version
             ),
         ),
     ] {
         lines.push(format!("  {name:<14} {value}"));
     }
-    if record.certificates.is_empty() {
+    if device.certificates.is_empty() {
         lines.push(format!(
             "  {:<14} none; leafgate device issue {} --out DIR",
             "certificates", device.id
         ));
     } else {
         lines.push(String::new());
-        lines.push(table_of_certificates(record, now).render(style));
+        lines.push(table_of_certificates(device, now).render(style));
     }
     lines.join("\n")
 }

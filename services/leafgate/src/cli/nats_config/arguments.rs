@@ -104,6 +104,15 @@ pub(in crate::cli) struct Arguments {
         help_heading = CALLOUT
     )]
     pub(super) replicas_max: u32,
+    /// How many replicas of the registry there may ever be.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 2,
+        value_parser = clap::value_parser!(u32).range(0..=256),
+        help_heading = CALLOUT
+    )]
+    pub(super) registry_replicas_max: u32,
     /// The replicas' certificate for the devices' listener, of profile nats-client.
     #[arg(long, value_name = "FILE", default_value = "/etc/leafgate/callout.crt", help_heading = CALLOUT)]
     pub(super) callout_cert_file: PathBuf,

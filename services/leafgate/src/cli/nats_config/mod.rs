@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliE
     let public_key = |key| Ok::<_, CliError>(servers::public(key)?.to_string());
     let view = ConfigView {
         files,
-        keys_dir: paths.keys_dir,
+        keys_dir: paths.keys_dir.clone(),
         site: SiteView {
             name: arguments.site.to_string(),
             telemetry_key: public_key(&secrets.telemetry_link)?,
@@ -91,7 +91,7 @@ pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliE
             table.render(style),
             count(view.files.len(), "file"),
             view.keys_dir.display(),
-            next::lines(arguments, &view),
+            next::lines(arguments, &paths, &view),
         )
     })?;
     Ok(Exit::Done)

@@ -1,16 +1,20 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::arguments::{Arguments, NodeName};
+use leafgate_nats_config::RegistryReplica;
+
+use super::arguments::{AbsolutePaths, Arguments, NodeName};
 use super::{ConfigView, SiteView};
+use crate::local::LocalKeys;
+use crate::local::keys::{auth_seed, devices_seed, system_seed};
 
 /// What is left to do with the files, a line each.
-pub(super) fn lines(arguments: &Arguments, view: &ConfigView) -> String {
+pub(super) fn lines(arguments: &Arguments, paths: &AbsolutePaths, view: &ConfigView) -> String {
     let mut lines = files_to_copy(arguments);
     let nodes = || arguments.hub_nodes().iter().chain(&arguments.leaf_nodes);
     lines.extend(nodes().map(|node| issue_to_node(arguments, node)));
     lines.push(issue_to_callout(arguments));
-    lines.extend(programs_to_start(view));
+    lines.extend(programs_to_start(arguments, paths, view));
     let indented: Vec<String> = lines.iter().map(|line| format!("  {line}")).collect();
     indented.join("\n")
 }
@@ -72,7 +76,11 @@ fn issue(name: &str, profile: &str, certificate: &Path, key: &Path) -> String {
     )
 }
 
-fn programs_to_start(view: &ConfigView) -> Vec<String> {
+fn programs_to_start(
+    arguments: &Arguments,
+    paths: &AbsolutePaths,
+    view: &ConfigView,
+) -> Vec<String> {
     let first = |role| {
         let file = view.files.iter().find(|file| file.role == role);
         file.map(|file| file.path.display().to_string())
@@ -96,6 +104,19 @@ fn programs_to_start(view: &ConfigView) -> Vec<String> {
         lines.push(format!("leafgate config check --config {file}"));
         lines.push(format!(
             "leafgate-callout --config {file}   each replica with its own file"
+        ));
+    }
+    if arguments.registry_replicas_max > 0 {
+        let keys = LocalKeys::in_folder(&paths.callout_keys_dir);
+        let replica = RegistryReplica::default_name(0);
+        let seed = |name: String| keys.path(&name).display().to_string();
+        lines.push(format!(
+            "where leafgate-registry runs, its [nats] has urls, ca_file, cert_file and key_file like those of a \
+             callout, replica {replica}, nkey_seed_file {} and devices_nkey_seed_file {}; its [system] has \
+             nkey_seed_file {}",
+            seed(auth_seed(replica.as_str())),
+            seed(devices_seed(replica.as_str())),
+            seed(system_seed(replica.as_str())),
         ));
     }
     lines

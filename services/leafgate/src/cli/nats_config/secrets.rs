@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use data_encoding::BASE32_NOPAD;
-use leafgate_nats_config::{Replica, RouteSecret};
+use leafgate_nats_config::{RegistryReplica, Replica, RouteSecret};
 use leafgate_nats_jwt::{AccountKey, CurvePublicKey, KeyKind, SigningKey, UserKey};
 use leafgate_runtime::read_secret;
 #[expect(
@@ -31,6 +31,7 @@ pub(super) struct Secrets {
     pub(super) telemetry_application: UserKey,
     pub(super) command_application: UserKey,
     pub(super) replicas: Vec<Replica>,
+    pub(super) registry_replicas: Vec<RegistryReplica>,
     pub(super) leaf_routes: RouteSecret,
     pub(super) hub_routes: RouteSecret,
 }
@@ -50,6 +51,9 @@ impl Secrets {
         let keys = LocalKeys::in_folder(folder);
         Ok(Self {
             replicas: keys.replicas(arguments.replicas_max).map_err(unusable)?,
+            registry_replicas: keys
+                .registry_replicas(arguments.registry_replicas_max)
+                .map_err(unusable)?,
             issuer: AccountKey::try_from(*signing(&keys, ISSUER, KeyKind::Account)?.public())
                 .map_err(|error| CliError::caused(Exit::Usage, &error))?,
             xkey: *keys.curve(XKEY).map_err(unusable)?.public(),

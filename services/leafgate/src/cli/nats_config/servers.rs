@@ -87,6 +87,7 @@ impl Plan<'_> {
                 xkey: Some(secrets.xkey),
             },
             replicas: secrets.replicas.clone(),
+            registry_users: secrets.registry_replicas.clone(),
             uplink: (!hub.is_empty()).then(|| Uplink {
                 hub,
                 telemetry: secrets.telemetry_link.clone(),

@@ -1,0 +1,83 @@
+//! The first API key of a registry that others serve.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leafgate_identity::{TrustDomain, TrustDomains, UnixMs};
+use leafgate_registrar::Registrar;
+use leafgate_registry_api::Config;
+use leafgate_runtime::Clock;
+#[expect(
+    clippy::disallowed_types,
+    reason = "the program is an edge: it draws random numbers"
+)]
+use rand_core::{OsRng, RngCore};
+use secrecy::ExposeSecret;
+use serde::Serialize;
+
+use super::Context;
+use super::error::{CliError, Exit};
+use super::files::explain_files;
+use super::moment::relative;
+use crate::local::Draft;
+use crate::wiring::{load_authority, open_store};
+
+/// Time enough to make keys with fewer rights in its place.
+const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
+
+#[derive(Serialize)]
+struct FirstKeyView<'a> {
+    id: String,
+    expires_at: UnixMs,
+    file: &'a Path,
+}
+
+/// Makes the registry that a leafgate-registry of this configuration serves, where there is none, and its first API
+/// key, which may do everything.
+pub(super) async fn make(config: &Path, out: &Path, context: &Context) -> Result<Exit, CliError> {
+    let config = Config::load(config, &context.environment)
+        .map_err(|error| CliError::caused(Exit::Usage, &error))?;
+    let draft = Draft::private(out).map_err(|error| CliError::file("write", out, &error))?;
+    let registrar = registrar(&config).await?;
+    let act = context.act();
+    let expires_at = act.at.saturating_add(LIFETIME);
+    let (key, text) = registrar
+        .create_first_admin_key("first", expires_at, &act)
+        .await?;
+    let text = text.expose();
+    draft
+        .publish(&format!("{}\n", text.expose_secret()))
+        .map_err(|error| CliError::file("write", out, &error))?;
+    let view = FirstKeyView {
+        id: key.id.to_string(),
+        expires_at: key.expires_at,
+        file: out,
+    };
+    context.console.show(&view, |_| {
+        let expires = relative(key.expires_at, context.clock.now());
+        let what = format!("an API key that may do everything, expires {expires}");
+        format!("the registry is ready\n{}", explain_files(&[(out, &what)]))
+    })?;
+    Ok(Exit::Done)
+}
+
+async fn registrar(config: &Config) -> Result<Registrar, CliError> {
+    let domains = config.trust_domains.iter().map(|domain| {
+        domain
+            .load()
+            .map_err(|error| CliError::usage(format!("[[trust_domain]] {}: {error}", domain.name)))
+    });
+    let domains: Vec<TrustDomain> = domains.collect::<Result<_, _>>()?;
+    let domains =
+        TrustDomains::try_from(domains).map_err(|error| CliError::caused(Exit::Usage, &error))?;
+    let authority = load_authority(config)?;
+    let store = open_store(&config.store).await?;
+    let random = || OsRng.next_u32();
+    Ok(Registrar::new(
+        store,
+        authority.issuers,
+        Arc::new(domains),
+        random,
+    ))
+}

@@ -1,0 +1,134 @@
+//! `leafgate-registry`, the program.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::support::Desk;
+
+const CONFIG: &str = r#"
+[http]
+listen = "127.0.0.1:0"
+cert_file = "tls/localhost.crt"
+key_file = "tls/localhost.key"
+[status]
+listen = "127.0.0.1:0"
+[health]
+listen = "127.0.0.1:0"
+[store]
+url = "sqlite:.leafgate/registry.db"
+[ca]
+dir = ".leafgate/ca"
+[[trust_domain]]
+name = "default"
+issuers = [".leafgate/ca/devices.crt"]
+"#;
+
+/// The program while it runs, killed at the end if it has not ended.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn desk() -> Desk {
+    let desk = Desk::empty();
+    desk.ok("registry init");
+    desk.ok("service issue localhost --profile nats-server --ip 127.0.0.1 --out tls");
+    desk.write("registry.toml", CONFIG);
+    desk
+}
+
+fn program(desk: &Desk) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leafgate-registry"));
+    command
+        .args(["--config", "registry.toml"])
+        .current_dir(desk.path(""))
+        .env_clear()
+        .stdin(Stdio::null());
+    command
+}
+
+/// Reads the log until the program serves, and gives the address of the API.
+fn serving(log: &mut impl Iterator<Item = std::io::Result<String>>) -> SocketAddr {
+    let line = log
+        .find_map(|line| {
+            line.ok()
+                .filter(|line| line.contains("registry API started"))
+        })
+        .expect("the program says that it serves");
+    let address = line.split(" api=").nth(1).unwrap();
+    address.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn it_serves_until_it_is_told_to_end() {
+    let desk = desk();
+    desk.ok("registry init --config registry.toml --admin-key-out admin.key");
+    let mut running = Running(program(&desk).stdout(Stdio::piped()).spawn().unwrap());
+    let mut log = BufReader::new(running.0.stdout.take().unwrap()).lines();
+    let port = serving(&mut log).port();
+    let register = json!({ "id": "0001", "device_type": "pump" }).to_string();
+    let asked = Command::new("curl")
+        .args([
+            "--silent",
+            "--show-error",
+            "--fail-with-body",
+            "--cacert",
+            ".leafgate/ca/root.crt",
+        ])
+        .args(["--oauth2-bearer", desk.read("admin.key").trim()])
+        .args([
+            "--header",
+            "Content-Type: application/json",
+            "--data",
+            &register,
+        ])
+        .arg(format!("https://localhost:{port}/v1/devices"))
+        .current_dir(desk.path(""))
+        .output()
+        .unwrap();
+    assert!(asked.status.success(), "{asked:?}");
+    let device: Value = serde_json::from_slice(&asked.stdout).unwrap();
+    // What the API answers is what the command line shows.
+    assert_eq!(desk.json("device show 0001"), device);
+
+    kill(
+        Pid::from_raw(i32::try_from(running.0.id()).unwrap()),
+        Signal::SIGTERM,
+    )
+    .unwrap();
+    let rest: Vec<String> = log.map(Result::unwrap).collect();
+    assert!(running.0.wait().unwrap().success(), "{rest:#?}");
+    assert!(
+        rest.iter()
+            .any(|line| line.contains("route=/v1/devices status=201")),
+        "{rest:#?}"
+    );
+    assert!(
+        rest.last().unwrap().contains("registry API ended"),
+        "{rest:#?}"
+    );
+}
+
+#[test]
+fn what_is_wrong_with_its_configuration_is_told() {
+    let desk = desk();
+    let text = format!("{CONFIG}[limits]\nconections = 1\n");
+    desk.write("registry.toml", &text);
+    let ended = program(&desk).output().unwrap();
+    assert_eq!(ended.status.code(), Some(2));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(
+        said.contains("registry.toml:18:") && said.contains("conections"),
+        "{said}"
+    );
+}

@@ -1,0 +1,229 @@
+//! `/v1/api-keys`
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use leafgate_access::{self as access, ApiKeyId, Authority, NewApiKey, Permission};
+use leafgate_api::{ApiKey, ApiKeyList, CreateApiKey, CreatedApiKey};
+use leafgate_registrar::RegistrarError;
+use leafgate_registry::{Cursor, DocumentName, Page};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::authenticate::Caller;
+use crate::extract::{Command, Named, Nothing, Read};
+use crate::idempotency::{Outcome, spent};
+use crate::list::{Listing, PageOf};
+use crate::problem::Problem;
+
+/// How long a key lasts whose maker does not say.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::default()
+        .routes(routes!(create_api_key, list_api_keys))
+        .routes(routes!(read_api_key))
+        .routes(routes!(revoke_api_key))
+}
+
+/// Make an API key
+///
+/// The text to present is in the answer, and kept nowhere. Nobody gives away more than they hold.
+#[utoipa::path(
+    post,
+    path = "/v1/api-keys",
+    tag = "api-keys",
+    request_body = CreateApiKey,
+    responses((status = CREATED, description = "The key with its text", body = CreatedApiKey)),
+)]
+async fn create_api_key(
+    State(app): State<Arc<App>>,
+    command: Command<CreateApiKey>,
+) -> Result<Response, Problem> {
+    let command = command.unconditional()?;
+    let (by, body) = (&command.caller.principal, command.body.clone());
+    let outcome = command
+        .carry_out(&app, Permission::ManageApiKeys, |acting| async move {
+            let CreateApiKey {
+                name,
+                roles,
+                scope,
+                expires_at,
+            } = body;
+            let new = NewApiKey {
+                name,
+                authority: Authority { roles, scope },
+                created_by: by.name.clone(),
+                expires_at: expires_at
+                    .unwrap_or_else(|| acting.act.at.saturating_add(DEFAULT_LIFETIME)),
+            };
+            acting.registrar.grant_api_key(by, new, &acting.act).await
+        })
+        .await?;
+    let (key, text) = match outcome {
+        Outcome::Done(made) => made,
+        Outcome::Repeated(recorded) => return Err(spent(&recorded)),
+    };
+    let body = CreatedApiKey {
+        api_key: ApiKey::from(&key),
+        key: text.expose().expose_secret().to_owned(),
+    };
+    let mut response = (StatusCode::CREATED, Json(body)).into_response();
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Filter {
+    /// How many at most, from 1 to 1000; 100 if left out. A page may have fewer and still not be the last.
+    #[param(minimum = 1, maximum = 1000)]
+    page_size: Option<u32>,
+    /// The `next_page_token` of the page before.
+    page_token: Option<String>,
+}
+
+/// List API keys
+///
+/// Those that you could have made: ended and revoked ones too, for some time.
+#[utoipa::path(
+    get,
+    path = "/v1/api-keys",
+    tag = "api-keys",
+    params(Filter),
+    responses((status = OK, description = "A page of keys", body = ApiKeyList)),
+)]
+async fn list_api_keys(
+    State(app): State<Arc<App>>,
+    read: Read<Filter>,
+) -> Result<Json<ApiKeyList>, Problem> {
+    let Read {
+        caller,
+        query: filter,
+        list,
+        ..
+    } = read;
+    caller.principal.check(Permission::ManageApiKeys)?;
+    let page = PageOf::<DocumentName>::new(filter.page_size, filter.page_token.as_deref(), &list)?;
+    let found = page
+        .fill(Keys {
+            app: &app,
+            caller: &caller,
+        })
+        .await?;
+    Ok(Json(ApiKeyList {
+        api_keys: found.items.iter().map(ApiKey::from).collect(),
+        next_page_token: found.next.map(|next| list.token(&next)),
+    }))
+}
+
+struct Keys<'a> {
+    app: &'a App,
+    caller: &'a Caller,
+}
+
+impl Listing for Keys<'_> {
+    type Item = access::ApiKey;
+    type Key = DocumentName;
+
+    async fn read(
+        &mut self,
+        after: Option<Cursor<DocumentName>>,
+        limit: usize,
+    ) -> Result<Page<access::ApiKey, DocumentName>, Problem> {
+        Ok(self.app.registrar.api_keys(after.as_ref(), limit).await?)
+    }
+
+    fn shows_all(&self) -> bool {
+        self.caller.reaches_everything()
+    }
+
+    async fn shows(&mut self, key: &access::ApiKey) -> Result<bool, Problem> {
+        Ok(self.caller.covers(key))
+    }
+
+    fn key(key: &access::ApiKey) -> DocumentName {
+        DocumentName::parse(key.id.as_str()).expect("an id names its document")
+    }
+}
+
+/// Read an API key
+#[utoipa::path(
+    get,
+    path = "/v1/api-keys/{id}",
+    tag = "api-keys",
+    params(("id" = String, Path, description = "The public part of the key")),
+    responses((status = OK, description = "The key, without its secret", body = ApiKey)),
+)]
+async fn read_api_key(
+    State(app): State<Arc<App>>,
+    Named(id): Named<ApiKeyId>,
+    read: Read<Nothing>,
+) -> Result<Json<ApiKey>, Problem> {
+    read.caller.principal.check(Permission::ManageApiKeys)?;
+    let key = app.api_key(&read.caller, &id).await?;
+    Ok(Json(ApiKey::from(&key)))
+}
+
+/// Revoke an API key
+///
+/// It counts nowhere any more within a second. Revoking it again changes nothing.
+#[utoipa::path(
+    post,
+    path = "/v1/api-keys/{id}/revoke",
+    tag = "api-keys",
+    params(("id" = String, Path, description = "The public part of the key")),
+    responses((status = OK, description = "The key afterwards", body = ApiKey)),
+)]
+async fn revoke_api_key(
+    State(app): State<Arc<App>>,
+    Named(id): Named<ApiKeyId>,
+    command: Command<Nothing>,
+) -> Result<Json<ApiKey>, Problem> {
+    let command = command.unconditional()?;
+    let by = &command.caller.principal;
+    by.check(Permission::ManageApiKeys)?;
+    app.api_key(&command.caller, &id).await?;
+    let key = &id;
+    let outcome = command
+        .carry_out(&app, Permission::ManageApiKeys, |acting| async move {
+            acting
+                .registrar
+                .revoke_api_key_as(by, key, &acting.act)
+                .await
+        })
+        .await?;
+    app.api_keys.forget(&id);
+    let key = match outcome {
+        Outcome::Done(key) => key,
+        Outcome::Repeated(_) => app.api_key(&command.caller, &id).await?,
+    };
+    Ok(Json(ApiKey::from(&key)))
+}
+
+impl App {
+    /// A key that the caller could have made. Any other is answered like one that does not exist.
+    async fn api_key(&self, caller: &Caller, id: &ApiKeyId) -> Result<access::ApiKey, Problem> {
+        let found = self.registrar.api_key(id).await?;
+        found
+            .filter(|key| caller.covers(key))
+            .ok_or_else(|| RegistrarError::ApiKeyUnknown { id: id.clone() }.into())
+    }
+}
+
+impl Caller {
+    fn covers(&self, key: &access::ApiKey) -> bool {
+        self.principal.check_grant(&key.authority).is_ok()
+    }
+}

@@ -1,0 +1,112 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use leafgate_feed::FeedSink;
+use leafgate_registry::{Event, FeedPosition, StoreError};
+use leafgate_runtime::{Readiness, ReadinessReport, Shutdown};
+use tokio::sync::watch;
+
+use crate::metrics::Metrics;
+use crate::status::RevocationStatus;
+
+/// How far the registry's feed has come, for those who wait for more.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    newest: watch::Sender<Option<FeedPosition>>,
+    fails: AtomicBool,
+    metrics: Arc<Metrics>,
+}
+
+impl Feed {
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            newest: watch::Sender::new(None),
+            fails: AtomicBool::new(false),
+            metrics,
+        }
+    }
+
+    /// Tells of every change of the newest position.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<FeedPosition>> {
+        self.newest.subscribe()
+    }
+
+    fn is_at(&self, position: &FeedPosition) {
+        self.fails.store(false, Ordering::Relaxed);
+        let seq = i64::try_from(position.seq).unwrap_or(i64::MAX);
+        self.metrics.feed_sequence.set(seq);
+        let position = Some(*position);
+        self.newest
+            .send_if_modified(|newest| std::mem::replace(newest, position) != position);
+    }
+}
+
+impl FeedSink for Feed {
+    fn apply(&self, _event: &Event) {}
+
+    fn reset(&self, position: &FeedPosition) {
+        self.is_at(position);
+    }
+
+    fn confirm(&self, position: &FeedPosition) {
+        self.is_at(position);
+    }
+
+    fn fail(&self, error: &StoreError) {
+        self.metrics.store_failures.inc();
+        if !self.fails.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "the registry can't be followed"
+            );
+        }
+    }
+}
+
+/// Tells everybody of the feed who follows it: first what is served of revocations, then those who wait for events.
+pub(crate) struct Followers {
+    pub(crate) status: Arc<RevocationStatus>,
+    pub(crate) feed: Arc<Feed>,
+}
+
+impl FeedSink for Followers {
+    fn apply(&self, event: &Event) {
+        self.status.apply(event);
+        self.feed.apply(event);
+    }
+
+    fn reset(&self, position: &FeedPosition) {
+        self.status.reset(position);
+        self.feed.reset(position);
+    }
+
+    fn confirm(&self, position: &FeedPosition) {
+        self.status.confirm(position);
+        self.feed.confirm(position);
+    }
+
+    fn fail(&self, error: &StoreError) {
+        self.status.fail(error);
+        self.feed.fail(error);
+    }
+}
+
+/// What `/readyz` says: ready until the service is to end, degraded while the registry can't be read. Then requests are
+/// answered with 503 and `Retry-After`, which tells a client more than a service that is gone.
+pub(crate) struct ApiReadiness {
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) shutdown: Shutdown,
+}
+
+impl Readiness for ApiReadiness {
+    fn report(&self) -> ReadinessReport {
+        let mut degraded = Vec::new();
+        if self.feed.fails.load(Ordering::Relaxed) {
+            degraded.push("the registry can't be read: requests are answered with 503".to_owned());
+        }
+        ReadinessReport {
+            ready: !self.shutdown.is_cancelled(),
+            degraded,
+        }
+    }
+}

@@ -1,0 +1,296 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures::future::OptionFuture;
+use leafgate_registrar::{Issuers, Registrar};
+use leafgate_registry::DeviceStore;
+use leafgate_runtime::{Clock, HealthListener, LogWriter, Shutdown};
+use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
+
+use crate::app::App;
+use crate::authenticate::ApiKeys;
+use crate::feed::{ApiReadiness, Feed, Followers};
+use crate::guesses::Guesses;
+use crate::issuers::Authority;
+use crate::listener::{ApiListener, ConnectionLimits, TlsFiles};
+use crate::metrics::Metrics;
+use crate::nats::Links;
+use crate::random;
+use crate::refusals::{Refusals, own_actor};
+use crate::renewal::TrustedProxies;
+use crate::router::{openapi_document, proxied_router, router};
+use crate::sessions::Sessions;
+use crate::setup::Setup;
+use crate::status::{self, RevocationStatus, StatusParts};
+
+/// How often gauges are brought up to date and what has ended is forgotten.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+/// After how many of these expired documents are forgotten.
+const FORGET_EVERY: usize = 60;
+
+/// A registry API with its addresses bound and everything loaded.
+pub struct RegistryService {
+    app: Arc<App>,
+    links: Option<Links>,
+    tls: TlsFiles,
+    api: ApiListener,
+    proxied: Option<(ApiListener, TrustedProxies)>,
+    status: ApiListener,
+    health: HealthListener,
+    metrics: Registry,
+    log: LogWriter,
+    /// Told to everything that serves the drain, once it is over.
+    background: Shutdown,
+}
+
+/// Where a registry API is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// The API, over TLS.
+    pub api: SocketAddr,
+    /// What devices ask for through proxies, over TLS too.
+    pub proxied: Option<SocketAddr>,
+    /// Revocation lists and status, over plain HTTP.
+    pub status: SocketAddr,
+    /// Probes and metrics.
+    pub health: SocketAddr,
+}
+
+impl RegistryService {
+    /// Binds the addresses. `shutdown` ends the service.
+    ///
+    /// # Errors
+    /// An address that can't be bound.
+    pub async fn bind(
+        setup: Setup,
+        store: Arc<dyn DeviceStore>,
+        authority: Authority,
+        clock: Arc<dyn Clock>,
+        log: LogWriter,
+        shutdown: Shutdown,
+    ) -> anyhow::Result<Self> {
+        let Setup {
+            config,
+            domains,
+            device_issuers,
+            policies,
+            tls,
+            nats,
+            oidc,
+        } = setup;
+        let mut registry = Registry::default();
+        let metrics = Arc::new(Metrics::register(&mut registry));
+        let api = ApiListener::bind(config.http.listen).await?;
+        let proxied = match config.http.proxied {
+            Some(proxied) => {
+                let listener = ApiListener::bind(proxied.listen).await?;
+                Some((listener, proxied.trusted_proxies.into()))
+            }
+            None => None,
+        };
+        let status = ApiListener::bind(config.status.listen).await?;
+        let health = HealthListener::bind(config.health.listen).await?;
+        let background = Shutdown::new();
+        let revocations = RevocationStatus::new(
+            StatusParts {
+                store: Arc::clone(&store),
+                clock: Arc::clone(&clock),
+                actor: own_actor(),
+                root_list: authority.root_crl.clone(),
+                settings: config.status.settings(),
+                shutdown: background.clone(),
+            },
+            &mut registry,
+        );
+        let domains = Arc::new(domains);
+        let registrar = Registrar::new(
+            Arc::clone(&store),
+            authority.issuers.clone(),
+            Arc::clone(&domains),
+            random::number,
+        )
+        .with_overlap(config.certificates.overlap())
+        .with_renew_grace(config.certificates.renew_grace());
+        let links = match nats {
+            Some(logins) => Some(logins.connect().await?),
+            None => None,
+        };
+        let system = links.as_ref().and_then(Links::system_account);
+        let sessions = system.map(|system| Sessions::new(system, policies.as_ref()));
+        let app = Arc::new(App {
+            registrar,
+            store,
+            domains,
+            policies,
+            authority,
+            device_issuers,
+            sessions,
+            api_keys: ApiKeys::new(),
+            oidc,
+            guesses: Guesses::new(),
+            token_guesses: Guesses::new(),
+            refusals: Refusals::default(),
+            feed: Arc::new(Feed::new(Arc::clone(&metrics))),
+            revocations,
+            clock,
+            metrics,
+            room: Semaphore::new(config.limits.requests),
+            streams: Arc::new(Semaphore::new(config.limits.event_streams)),
+            verifications: Semaphore::new(1),
+            limits: config.limits,
+            openapi: openapi_document().into(),
+            shutdown,
+        });
+        Ok(Self {
+            app,
+            links,
+            tls,
+            api,
+            proxied,
+            status,
+            health,
+            metrics: registry,
+            log,
+            background,
+        })
+    }
+
+    /// The addresses in use.
+    ///
+    /// # Errors
+    /// What the system says of a socket.
+    pub fn addresses(&self) -> std::io::Result<Addresses> {
+        Ok(Addresses {
+            api: self.api.local_addr()?,
+            proxied: match &self.proxied {
+                Some((listener, _)) => Some(listener.local_addr()?),
+                None => None,
+            },
+            status: self.status.local_addr()?,
+            health: self.health.local_addr()?,
+        })
+    }
+
+    /// Serves until the shutdown that it was bound with, then lets what has begun end.
+    ///
+    /// # Errors
+    /// TLS can't be set up, or the health listener fails for good. Other trouble is logged and overcome.
+    pub async fn serve(self) -> anyhow::Result<()> {
+        let addresses = self.addresses().context("listeners")?;
+        let acceptor = self.tls.acceptor().context("TLS")?;
+        let Self {
+            app,
+            links,
+            tls,
+            api,
+            proxied,
+            status,
+            health,
+            metrics,
+            log,
+            background,
+        } = self;
+        let shutdown = app.shutdown.clone();
+        tokio::spawn(tls.follow(background.clone()));
+        let Issuers { devices, servers } = &app.authority.issuers;
+        for issuer in [devices, servers] {
+            let added = app.revocations.add_issuer(Arc::clone(issuer));
+            added.context("the revocation status of an issuer")?;
+        }
+        let followers = Followers {
+            status: Arc::clone(&app.revocations),
+            feed: Arc::clone(&app.feed),
+        };
+        tokio::spawn(leafgate_feed::follow(
+            Arc::clone(&app.store),
+            Arc::new(followers),
+            background.clone(),
+        ));
+        if let Some(links) = links {
+            links.start(&app, &background);
+        }
+        tokio::spawn(keep_up(Arc::clone(&app), log, background.clone()));
+        let readiness = Arc::new(ApiReadiness {
+            feed: Arc::clone(&app.feed),
+            shutdown: shutdown.clone(),
+        });
+        let health = tokio::spawn(health.serve(readiness, Arc::new(metrics), background.clone()));
+        let refusals = Shutdown::new();
+        let recording = Arc::clone(&app);
+        let until = refusals.clone();
+        let recording = tokio::spawn(async move { recording.record_refusals(until).await });
+        tracing::info!(
+            api = %addresses.api,
+            proxied = addresses.proxied.map(tracing::field::display),
+            status = %addresses.status,
+            health = %addresses.health,
+            "registry API started"
+        );
+        let limits = ConnectionLimits {
+            connections: app.limits.connections,
+            header_timeout: app.limits.header_timeout(),
+            drain: app.limits.drain(),
+        };
+        let open = app.metrics.connections.clone();
+        let proxied = proxied.map(|(listener, trusted)| {
+            let (router, limits) = (proxied_router(&app, trusted), limits.clone());
+            listener.serve(
+                Some(acceptor.clone()),
+                router,
+                limits,
+                open.clone(),
+                shutdown.clone(),
+            )
+        });
+        // Whoever waits for a revocation to be served needs it served, and its relying parties need it longest.
+        let status = {
+            let (router, limits) = (status::router(Arc::clone(&app.revocations)), limits.clone());
+            status.serve(None, router, limits, open.clone(), background.clone())
+        };
+        let status = tokio::spawn(status);
+        tokio::join!(
+            api.serve(Some(acceptor), router(&app), limits, open, shutdown),
+            OptionFuture::from(proxied),
+        );
+        refusals.cancel();
+        recording.await.context("recording refusals")?;
+        background.cancel();
+        status.await.context("status listener")?;
+        health.await.context("health listener")??;
+        tracing::info!("registry API ended");
+        Ok(())
+    }
+}
+
+async fn keep_up(app: Arc<App>, log: LogWriter, shutdown: Shutdown) {
+    let mut ticks = tokio::time::interval(UPKEEP_EVERY);
+    for number in 0_usize.. {
+        if shutdown.run_until_cancelled(ticks.tick()).await.is_none() {
+            return;
+        }
+        let dropped = i64::try_from(log.dropped()).unwrap_or(i64::MAX);
+        app.metrics.log_lines_dropped.set(dropped);
+        if number.is_multiple_of(FORGET_EVERY) {
+            forget_expired(&app).await;
+        }
+    }
+}
+
+/// Removes requests and keys whose time is over.
+async fn forget_expired(app: &App) {
+    match app
+        .registrar
+        .forget_expired_documents(app.clock.now())
+        .await
+    {
+        Ok(0) => {}
+        Ok(forgotten) => tracing::debug!(forgotten, "forgot expired documents"),
+        Err(error) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "expired documents could not be forgotten"
+        ),
+    }
+}

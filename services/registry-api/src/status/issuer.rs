@@ -1,0 +1,81 @@
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use leafgate_identity::{SpkiHash, UnixMs};
+use leafgate_pki::{Issuer, IssuerHashes, ParseIssuerError};
+
+use super::fault::Fault;
+use super::revoked::Revoked;
+
+/// Hex digits of an issuer's key that metrics and logs name it by.
+const LABEL_LEN: usize = 8;
+
+/// What is told of one issuer's certificates.
+pub(super) struct IssuerStatus {
+    pub(super) issuer: Arc<dyn Issuer>,
+    pub(super) spki: SpkiHash,
+    pub(super) label: String,
+    /// How OCSP requests name it.
+    pub(super) hashes: IssuerHashes,
+    /// Whether its OCSP answers can't be signed.
+    pub(super) signing: Fault,
+    revoked: RwLock<Revoked>,
+    list: ArcSwapOption<ServedList>,
+}
+
+/// A revocation list that is served.
+#[derive(Debug)]
+pub(super) struct ServedList {
+    pub(super) der: Bytes,
+    /// A quoted ETag.
+    pub(super) tag: String,
+    pub(super) this_update: UnixMs,
+    pub(super) next_update: UnixMs,
+}
+
+impl IssuerStatus {
+    pub(super) fn new(issuer: Arc<dyn Issuer>) -> Result<Self, ParseIssuerError> {
+        let spki = issuer.spki();
+        let mut label = spki.to_string();
+        label.truncate(LABEL_LEN);
+        Ok(Self {
+            hashes: IssuerHashes::of_certificate_pem(issuer.certificate_pem())?,
+            issuer,
+            spki,
+            label,
+            signing: Fault::default(),
+            revoked: RwLock::default(),
+            list: ArcSwapOption::empty(),
+        })
+    }
+
+    pub(super) fn revoked(&self) -> RwLockReadGuard<'_, Revoked> {
+        self.revoked.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn revoked_mut(&self) -> RwLockWriteGuard<'_, Revoked> {
+        self.revoked.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn list(&self) -> Option<Arc<ServedList>> {
+        self.list.load_full()
+    }
+
+    pub(super) fn serve(&self, list: ServedList) {
+        self.list.store(Some(Arc::new(list)));
+    }
+
+    /// Whether the list that is served holds everything that was revoked up to the event `seq`, which has been applied.
+    pub(super) fn serves(&self, seq: u64) -> bool {
+        let unlisted = self.revoked().first_unlisted();
+        unlisted.is_none_or(|first| first > seq)
+    }
+}
+
+/// An ETag for something that ends with its signature, which is as good as a hash of all before it.
+pub(super) fn entity_tag(signed: &[u8]) -> String {
+    let end = signed.len().saturating_sub(16);
+    format!("\"{}\"", HEXLOWER.encode(&signed[end..]))
+}

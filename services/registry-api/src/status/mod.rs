@@ -1,0 +1,194 @@
+//! Whether certificates are revoked, over plain HTTP: revocation lists (RFC 5280) and OCSP (RFC 6960).
+//!
+//! A [`RevocationStatus`] follows the registry's feed ([`feed`]) and keeps for each issuer what is revoked
+//! ([`revoked`]), a list that is renewed with every revocation and before it ends ([`keeper`]), and answers to those who
+//! ask for single certificates ([`responder`]). [`router`] is what serves both.
+
+mod fault;
+mod feed;
+mod following;
+mod issuer;
+mod keeper;
+mod load;
+mod metrics;
+mod responder;
+mod revocation;
+mod revoked;
+mod root_list;
+mod router;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use leafgate_identity::SpkiHash;
+use leafgate_pki::{Issuer, ParseIssuerError};
+use leafgate_registry::{Actor, DeviceStore, FeedPosition, StoreError};
+use leafgate_runtime::{Clock, Shutdown};
+use prometheus_client::registry::Registry;
+
+use self::fault::Fault;
+use self::following::Following;
+use self::issuer::IssuerStatus;
+use self::metrics::Metrics;
+use self::responder::Memory;
+pub use self::router::router;
+
+/// How long one answer of the store is awaited.
+const STORE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long what is served is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusSettings {
+    /// How long a revocation list is current. It is renewed when half of it is over.
+    pub crl_lifetime: Duration,
+    /// How long an OCSP answer is current. It is given out again for half of it.
+    pub ocsp_lifetime: Duration,
+    /// How long certificates are still called good from memory when the registry can't be read.
+    pub serve_stale: Duration,
+    /// How many certificates' states and answers are kept in memory.
+    pub cached_answers: usize,
+}
+
+impl Default for StatusSettings {
+    fn default() -> Self {
+        Self {
+            crl_lifetime: Duration::from_secs(24 * 3600),
+            ocsp_lifetime: Duration::from_secs(600),
+            serve_stale: Duration::from_secs(3600),
+            cached_answers: 100_000,
+        }
+    }
+}
+
+/// What a [`RevocationStatus`] works with.
+pub struct StatusParts {
+    /// The registry.
+    pub store: Arc<dyn DeviceStore>,
+    /// The service's clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Whom the audit trail names for the numbers of lists.
+    pub actor: Actor,
+    /// The file with the root's list, if it is to be served.
+    pub root_list: Option<PathBuf>,
+    /// How long what is served is good for.
+    pub settings: StatusSettings,
+    /// Ends the keeping of lists.
+    pub shutdown: Shutdown,
+}
+
+/// The revocation status of every certificate that the registry knows of.
+///
+/// It is a [`FeedSink`](leafgate_feed::FeedSink), and tells nothing before it is told of the feed.
+pub struct RevocationStatus {
+    store: Arc<dyn DeviceStore>,
+    clock: Arc<dyn Clock>,
+    actor: Actor,
+    root_list: Option<PathBuf>,
+    /// Whether the root's list can't be read.
+    root_list_fault: Fault,
+    settings: StatusSettings,
+    /// Whether single certificates can't be read.
+    look_up_fault: Fault,
+    shutdown: Shutdown,
+    issuers: IssuerList,
+    following: Following,
+    memory: Memory,
+    metrics: Metrics,
+}
+
+type IssuerList = Arc<RwLock<Vec<Arc<IssuerStatus>>>>;
+
+impl RevocationStatus {
+    /// Knows no issuer yet. Registers its metrics under `leafgate_registry_`.
+    pub fn new(parts: StatusParts, registry: &mut Registry) -> Arc<Self> {
+        let StatusParts {
+            store,
+            clock,
+            actor,
+            root_list,
+            settings,
+            shutdown,
+        } = parts;
+        let issuers = IssuerList::default();
+        let metrics = Metrics::register(registry, Arc::clone(&issuers), Arc::clone(&clock));
+        Arc::new(Self {
+            store,
+            clock,
+            actor,
+            root_list,
+            root_list_fault: Fault::default(),
+            settings,
+            look_up_fault: Fault::default(),
+            shutdown,
+            issuers,
+            following: Following::default(),
+            memory: Memory::new(settings.cached_answers),
+            metrics,
+        })
+    }
+
+    /// Tells of this issuer's certificates too from now on, and keeps its list, in a task of the present runtime. One
+    /// that is known already stays as it is.
+    ///
+    /// # Errors
+    /// The issuer's certificate can't be read.
+    pub fn add_issuer(self: &Arc<Self>, issuer: Arc<dyn Issuer>) -> Result<(), ParseIssuerError> {
+        let issuer = {
+            let mut issuers = self.issuers.write().unwrap_or_else(PoisonError::into_inner);
+            if issuers.iter().any(|known| known.spki == issuer.spki()) {
+                return Ok(());
+            }
+            let issuer = Arc::new(IssuerStatus::new(issuer)?);
+            issuers.push(Arc::clone(&issuer));
+            issuer
+        };
+        let (status, shutdown) = (Arc::clone(self), self.shutdown.clone());
+        tokio::spawn(async move {
+            shutdown
+                .run_until_cancelled(status.keep_list(&issuer))
+                .await;
+        });
+        Ok(())
+    }
+
+    /// Returns when the lists and OCSP answers that are served hold every revocation up to this position of the feed.
+    /// It may take as long as the store or an issuer is out of reach; the caller sets the limit.
+    pub async fn served_after(&self, position: &FeedPosition) {
+        self.following
+            .until(|followed| {
+                followed.reaches(position)
+                    && self
+                        .issuers()
+                        .iter()
+                        .all(|issuer| issuer.serves(position.seq))
+            })
+            .await;
+    }
+
+    fn issuers(&self) -> Vec<Arc<IssuerStatus>> {
+        let issuers = self.issuers.read().unwrap_or_else(PoisonError::into_inner);
+        issuers.clone()
+    }
+
+    fn issuer(&self, spki: &SpkiHash) -> Option<Arc<IssuerStatus>> {
+        let issuers = self.issuers.read().unwrap_or_else(PoisonError::into_inner);
+        issuers.iter().find(|issuer| issuer.spki == *spki).cloned()
+    }
+}
+
+async fn within<T, E: From<StoreError>>(
+    limit: Duration,
+    asking: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let answered = tokio::time::timeout(limit, asking).await;
+    answered.unwrap_or_else(|_elapsed| {
+        Err(StoreError::Unavailable {
+            what: format!("the registry did not answer within {limit:?}"),
+            source: None,
+        }
+        .into())
+    })
+}

@@ -1,0 +1,137 @@
+//! The configuration: what is wrong with it is told with its place, all of it at once.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use leafgate_registry_api::{Config, Setup};
+use leafgate_runtime::{Environment, LoadConfigError};
+use tempfile::TempDir;
+
+const LEAST: &str = "\
+[http]
+cert_file = \"server.crt\"
+key_file = \"server.key\"
+[store]
+url = \"sqlite:registry.db\"
+[ca]
+dir = \"ca\"
+[[trust_domain]]
+name = \"default\"
+issuers = [\"ca/devices.crt\"]
+";
+
+const DOCUMENTED: &str = include_str!("../../../docs/registry.md");
+
+fn load(text: &str) -> (TempDir, Result<Config, LoadConfigError>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("registry.toml");
+    fs::write(&path, text).unwrap();
+    let loaded = Config::load(&path, &Environment::default());
+    (folder, loaded)
+}
+
+#[test]
+fn the_least_configuration_listens_where_it_is_documented() {
+    let (folder, config) = load(LEAST);
+    let config = config.unwrap();
+    assert_eq!(config.http.listen.to_string(), "0.0.0.0:8443");
+    assert_eq!(config.status.listen.to_string(), "0.0.0.0:8080");
+    assert_eq!(config.health.listen.to_string(), "0.0.0.0:9091");
+    assert_eq!(config.http.cert_file, folder.path().join("server.crt"));
+    let database = folder.path().join("registry.db");
+    assert_eq!(config.store.url, format!("sqlite:{}", database.display()));
+}
+
+#[test]
+fn the_documented_configuration_is_one() {
+    let sample = DOCUMENTED.split("```toml registry\n").nth(1).unwrap();
+    let sample = sample.split("```").next().unwrap();
+    let (_folder, config) = load(sample);
+    let (_folder, least) = load(LEAST);
+    let (config, least) = (config.unwrap(), least.unwrap());
+    // What it says is the default is the default.
+    let limits = |config: &Config| format!("{:?} {:?}", config.limits, config.certificates);
+    assert_eq!(limits(&config), limits(&least));
+    assert_eq!(config.http.listen, least.http.listen);
+    assert_eq!(config.status.listen, least.status.listen);
+    assert_eq!(config.health.listen, least.health.listen);
+}
+
+#[test]
+fn an_unknown_key_is_told_with_its_line() {
+    for (added, line) in [
+        ("[limits]\nconections = 5\n", 12),
+        ("[certificate]\noverlap_secs = 5\n", 11),
+        ("[policy]\nsite = \"north\"\nprefix = \"x\"\n", 13),
+    ] {
+        let (_folder, loaded) = load(&format!("{LEAST}{added}"));
+        let error = loaded.unwrap_err();
+        let LoadConfigError::InFile { line: told, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(*told, line, "{error}");
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once() {
+    let more = "policies = [\"none.toml\"]\n[policy]\nsite = \"a b\"\n[limits]\nrequests = 0\n";
+    let (_folder, config) = load(&format!("{LEAST}{more}"));
+    let error = Setup::load(config.unwrap()).unwrap_err();
+    let problems = error.problems().join("\n");
+    for part in [
+        "[limits] requests: must be at least 1",
+        "[http] cert_file and key_file: can't read ",
+        "ca/devices.crt",
+        "none.toml",
+        "[policy] site: \"a b\" must be one subject token",
+    ] {
+        assert!(problems.contains(part), "{part}\n---\n{problems}");
+    }
+}
+
+#[test]
+fn a_key_must_be_that_of_the_certificate_and_private() {
+    let (folder, _) = load(LEAST);
+    let certificate = || {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::default();
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    };
+    let ((one, key), (_, other)) = (certificate(), certificate());
+    let write = |name: &str, text: &str, mode: u32| {
+        let path = folder.path().join(name);
+        // A file that is there keeps its mode.
+        let _ = fs::remove_file(&path);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let told = || {
+        let config = Config::load(
+            &folder.path().join("registry.toml"),
+            &Environment::default(),
+        );
+        let error = Setup::load(config.unwrap()).unwrap_err();
+        let problems = error.problems().iter();
+        let of_tls = problems.filter(|it| it.starts_with("[http]"));
+        of_tls.cloned().collect::<Vec<_>>().join("\n")
+    };
+    write("server.crt", &one, 0o644);
+    for (text, mode, expected) in [
+        (other.as_str(), 0o600, "is not that of the certificate in"),
+        (&key, 0o644, "run chmod 600"),
+        ("garbage", 0o600, "holds no private key in PEM"),
+        (&key, 0o600, ""),
+    ] {
+        write("server.key", text, mode);
+        let said = told();
+        assert!(
+            said.contains(expected) && said.is_empty() == expected.is_empty(),
+            "{said}"
+        );
+        assert!(!said.contains(text.lines().nth(1).unwrap_or("garbage\n")));
+    }
+    write("server.crt", "garbage", 0o644);
+    assert!(told().contains("holds no certificate in PEM"));
+}
