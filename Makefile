@@ -44,3 +44,5 @@ nats-server:
 test-tools:
 	@scripts/fetch-nats-server.sh all
 	@scripts/install-test-tools.sh
+	@scripts/install-pki-checkers.sh
+	@scripts/build-vault-server.sh

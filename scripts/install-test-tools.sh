@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tests run besides nats-server: Debian's package faketime, whose library shifts the
-# wall clock of one process. Does nothing where it is there already.
+# Installs what the end-to-end tests run besides nats-server and Vault, from Debian's packages:
+#   faketime          shifts the wall clock of one process
+#   docker.io, …      an engine for the test of docker-compose.yml, unless DOCKER_HOST names one
+#   busybox-static    the shell of the images that this test makes
+#   curl              asks the registry's API
+# Does nothing where it is all there already.
 set -euo pipefail
-
-packages=(faketime)
 
 die() {
   printf 'error: %s\n' "$1" >&2
@@ -19,15 +21,22 @@ is_installed() { # PACKAGE
 command -v dpkg-query >/dev/null || die "the end-to-end tests need Debian's package faketime" \
   "run them on Debian or Ubuntu, or in a container of one"
 
+packages=(faketime busybox-static curl)
+# By its programs: Docker's own packages do as well, and Debian's would take their place.
+command -v docker-compose >/dev/null || docker compose version >/dev/null 2>&1 || packages+=(docker-compose)
+if [[ -z ${DOCKER_HOST:-} ]]; then
+  command -v dockerd >/dev/null || packages+=(docker.io)
+  command -v iptables >/dev/null || packages+=(iptables)
+fi
+
 missing=()
 for package in "${packages[@]}"; do
-  if is_installed "$package"; then
-    printf '%s is installed\n' "$package"
-  else
-    missing+=("$package")
-  fi
+  is_installed "$package" || missing+=("$package")
 done
-((${#missing[@]})) || exit 0
+if ((${#missing[@]} == 0)); then
+  printf 'the test tools are installed\n'
+  exit 0
+fi
 
 [[ $EUID -eq 0 ]] || die "installing ${missing[*]} needs root" \
   "run: sudo $0"
