@@ -1,6 +1,7 @@
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
-use secrecy::SecretString;
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::encoding::encode_private_key;
 use crate::public_key::PublicKeyInfo;
@@ -32,7 +33,64 @@ impl KeyPairPem {
     }
 }
 
+/// Writes a certificate request (RFC 2986) in PEM for a private key (PKCS #8 in PEM), signed with it. The subject is
+/// this common name alone.
+///
+/// # Errors
+/// The key is unreadable or of a kind that can't sign here, or the name can't be written.
+pub fn write_csr(
+    private_key_pem: &SecretString,
+    common_name: &str,
+) -> Result<String, WriteCsrError> {
+    let key = KeyPair::from_pem(private_key_pem.expose_secret()).map_err(WriteCsrError::Key)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    let request = params
+        .serialize_request(&key)
+        .and_then(|request| request.pem())
+        .map_err(WriteCsrError::Write)?;
+    Ok(request.replace("\r\n", "\n"))
+}
+
+/// Why no certificate request was written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteCsrError {
+    /// The key can't be used.
+    #[error(
+        "the private key can't be used: it must be a PKCS #8 key in PEM, of a kind that signs certificate requests"
+    )]
+    Key(#[source] rcgen::Error),
+    /// The request could not be made or signed.
+    #[error("the certificate request could not be written")]
+    Write(#[source] rcgen::Error),
+}
+
 /// No key could be made.
 #[derive(Debug, thiserror::Error)]
 #[error("can't make a key: the system's random number generator failed")]
 pub struct GenerateKeyError;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_holds_the_key_and_the_name() {
+        let key = KeyPairPem::generate().unwrap();
+        let csr = write_csr(&key.private_key_pem, "0001").unwrap();
+        let read = PublicKeyInfo::from_csr_pem(&csr).unwrap();
+        assert_eq!(read.spki_hash(), key.public.spki_hash());
+        let der = pem::parse(&csr).unwrap();
+        let name = b"0001";
+        assert!(der.contents().windows(name.len()).any(|part| part == name));
+    }
+
+    #[test]
+    fn no_request_is_written_without_a_key() {
+        let refused = write_csr(&"not a key".into(), "0001");
+        assert!(matches!(refused, Err(WriteCsrError::Key(_))));
+    }
+}

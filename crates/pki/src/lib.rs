@@ -36,7 +36,7 @@ pub use files::{ReadCaFileError, WriteCaFileError};
 pub use issuer::{
     CrlReason, IssueError, Issued, Issuer, PrepareError, Prepared, RevokedEntry, SignCrlError,
 };
-pub use key_pair::{GenerateKeyError, KeyPairPem};
+pub use key_pair::{GenerateKeyError, KeyPairPem, WriteCsrError, write_csr};
 pub use name::ParseDnsNameError;
 pub use ocsp::{
     CertId, CertStatus, IssuerHashes, JoinResponderError, MAX_OCSP_CERT_IDS,
