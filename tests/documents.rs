@@ -60,7 +60,7 @@ fn the_demo_proves_every_step() {
         "{text}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(text.contains("11 of 11 proven"), "{text}");
+    assert!(text.contains("12 of 12 proven"), "{text}");
     let readme = fs::read_to_string(project().join("README.md")).unwrap();
     for promise in readme
         .lines()

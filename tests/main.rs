@@ -14,6 +14,7 @@ mod drain;
 mod frozen;
 mod grants;
 mod isolation;
+mod life;
 mod load;
 mod log_in;
 mod outages;

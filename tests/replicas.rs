@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use leafgate::local::{Callout, Device, LogInError, SiteOptions};
+use leafgate::local::{Device, LogInError, ServiceProcess, SiteOptions};
 use leafgate::wiring::open_local_store;
 use leafgate_identity::DeviceId;
 use leafgate_processes::Signal;
@@ -76,14 +76,14 @@ async fn all_end(devices: &mut [Device]) {
 
 #[tokio::test]
 async fn a_replica_killed_under_a_stream_of_log_ins_fails_none_after_the_clients_retry() {
-    let killed = async |callout: &mut Callout| callout.child_mut().kill9().await.unwrap();
+    let killed = async |callout: &mut ServiceProcess| callout.child_mut().kill9().await.unwrap();
     // Panics where the retry fails, too.
     under_a_stream("kill", log_in_with_retry, killed).await;
 }
 
 #[tokio::test]
 async fn a_replica_ended_under_a_stream_of_log_ins_fails_none_at_all() {
-    let ended = async |callout: &mut Callout| callout.stop(PATIENCE).await.unwrap();
+    let ended = async |callout: &mut ServiceProcess| callout.stop(PATIENCE).await.unwrap();
     let (outcomes, status) = under_a_stream("term", single_log_in, ended).await;
     let failed: Vec<_> = outcomes
         .iter()
@@ -97,7 +97,7 @@ async fn a_replica_ended_under_a_stream_of_log_ins_fails_none_at_all() {
 async fn under_a_stream<O>(
     prefix: &str,
     log_in: impl AsyncFn(&Door, &str) -> O,
-    end: impl AsyncFn(&mut Callout) -> ExitStatus,
+    end: impl AsyncFn(&mut ServiceProcess) -> ExitStatus,
 ) -> (Vec<O>, ExitStatus) {
     let _machine = machine().await;
     let mut site = TestSite::start(&two_replicas()).await;

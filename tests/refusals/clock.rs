@@ -47,7 +47,7 @@ async fn a_callout_45_s_behind_its_servers_lets_devices_in() {
 
 async fn logs_in(ahead_secs: i64) {
     let mut options = options();
-    options.callout_environment = wall_clock(ahead_secs);
+    options.callout.environment = wall_clock(ahead_secs);
     let mut site = TestSite::start(&options).await;
     site.register("0001").await;
     let witness = Witness::begin(&mut site.site.callouts()[0]).await;

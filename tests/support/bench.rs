@@ -9,7 +9,7 @@ use std::future::Future;
 
 use async_nats::{Client, ConnectOptions, HeaderMap, Subscriber};
 use futures::{FutureExt as _, StreamExt as _};
-use leafgate::local::{Callout, LocalDir, new_device, open_registrar};
+use leafgate::local::{LocalDir, ServiceProcess, new_device, open_registrar};
 use leafgate_identity::{DeviceId, UnixMs};
 use leafgate_nats_jwt::{
     AccountKey, CurvePublicKey, RequestClaims, ServerKey, SigningKey, UserKey, VerifiedResponse,
@@ -53,7 +53,7 @@ pub struct BenchOptions {
 
 /// Everything that runs.
 pub struct Bench {
-    pub callout: Callout,
+    pub callout: ServiceProcess,
     /// Between the callout and the nats-server, if asked for.
     pub wire: Option<Wire>,
     /// A server that the system account knows.

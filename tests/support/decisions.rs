@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use leafgate::local::Callout;
+use leafgate::local::ServiceProcess;
 use leafgate_processes::LogMark;
 
 use super::{PATIENCE, eventually, metric};
@@ -11,7 +11,7 @@ use super::{PATIENCE, eventually, metric};
 pub type Counts = BTreeMap<String, u64>;
 
 /// The decisions that a callout has counted.
-pub async fn counts(callout: &Callout) -> Counts {
+pub async fn counts(callout: &ServiceProcess) -> Counts {
     let metrics = callout.get("/metrics").await.unwrap();
     let decisions = metrics
         .lines()
@@ -36,7 +36,7 @@ pub struct Witness {
 
 impl Witness {
     /// From now on.
-    pub async fn begin(callout: &mut Callout) -> Self {
+    pub async fn begin(callout: &mut ServiceProcess) -> Self {
         Self {
             counts: counts(callout).await,
             mark: callout.child_mut().log().mark().unwrap(),
@@ -46,7 +46,12 @@ impl Witness {
     /// Waits for the log to tell of as many decisions, and asserts that it tells of these and no
     /// others, in any order, and that the metrics agree: each is `allowed` or the reason of a
     /// refusal. Returns the lines.
-    pub async fn saw(self, callout: &mut Callout, row: &str, expected: &[&str]) -> Vec<String> {
+    pub async fn saw(
+        self,
+        callout: &mut ServiceProcess,
+        row: &str,
+        expected: &[&str],
+    ) -> Vec<String> {
         let log = callout.child_mut().log().clone();
         let lines = || -> Vec<String> {
             let text = log.since(self.mark).unwrap();
@@ -84,13 +89,13 @@ impl Witness {
 }
 
 /// What a gauge of the callout stands at.
-pub async fn gauge(callout: &Callout, name: &str) -> i64 {
+pub async fn gauge(callout: &ServiceProcess, name: &str) -> i64 {
     let metrics = callout.get("/metrics").await.unwrap();
     metric(&metrics, &format!("leafgate_callout_{name}"))
 }
 
 /// Waits until the callout remembers so many sessions.
-pub async fn sessions(callout: &Callout, expected: i64) {
+pub async fn sessions(callout: &ServiceProcess, expected: i64) {
     eventually(&format!("{expected} sessions"), async || {
         (gauge(callout, "sessions").await == expected).then_some(())
     })

@@ -7,6 +7,7 @@ pub mod evictions;
 pub mod in_process;
 pub mod observer;
 pub mod raw_device;
+pub mod registry_client;
 pub mod wire;
 
 use std::fs;

@@ -1,5 +1,6 @@
 //! Sections of configuration files that services have in common.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use crate::LogFormat;
 
 /// `[store]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreConfig {
     /// `sqlite:PATH` or `postgres://USER@HOST/DATABASE`.
@@ -20,6 +21,18 @@ pub struct StoreConfig {
     pub password_file: Option<PathBuf>,
     /// What verifies the database's certificate.
     pub ca_file: Option<PathBuf>,
+}
+
+impl fmt::Debug for StoreConfig {
+    /// Without the URL, which some write a password into before they are told not to.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.url.split(':').next().unwrap_or_default();
+        f.debug_struct("StoreConfig")
+            .field("url", &format_args!("{scheme}:…"))
+            .field("password_file", &self.password_file)
+            .field("ca_file", &self.ca_file)
+            .finish()
+    }
 }
 
 impl StoreConfig {
@@ -129,4 +142,21 @@ pub struct ReadTextError {
     pub path: PathBuf,
     #[source]
     source: io::Error,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_of_a_store_is_not_shown() {
+        let store = StoreConfig {
+            url: "postgres://leafgate:hunter2@db/leafgate".to_owned(),
+            password_file: None,
+            ca_file: None,
+        };
+        let shown = format!("{store:?}");
+        assert!(shown.contains("postgres:…"), "{shown}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
 }

@@ -12,7 +12,7 @@ use leafgate_registry::{Act, Actor};
 use leafgate_runtime::{Clock, Environment, SystemClock, shutdown_on_signals};
 use nix::unistd::{User, geteuid};
 
-use crate::local::{Endpoints, LocalDir, LocalSite, SiteOptions};
+use crate::local::{Endpoints, LocalDir, LocalSite, ServiceOptions, SiteOptions};
 use crate::say;
 
 /// Run a hub, a leaf cluster, a registry and the callout on this machine until Ctrl-C.
@@ -60,7 +60,8 @@ impl SiteArguments {
             device_port: self.device_port,
             leaf_nodes: self.leaf_nodes,
             replicas: self.replicas,
-            ..SiteOptions::new(site, nats_server, callout_program()?)
+            registry: Some(ServiceOptions::new(own_program("leafgate-registry")?)),
+            ..SiteOptions::new(site, nats_server, own_program("leafgate-callout")?)
         })
     }
 }
@@ -105,14 +106,22 @@ fn welcome(endpoints: &Endpoints, dir: &LocalDir, secs: f64) {
     say(&format!(
         "leafgate dev is ready ({secs:.1} s); Ctrl-C ends it, {root} keeps its state"
     ));
-    for (what, value) in [
+    let mut lines = vec![
         ("devices", endpoints.device_url.clone()),
         ("hub", endpoints.hub_url.clone()),
         ("health", endpoints.health_url.clone().unwrap_or_default()),
+    ];
+    if let Some(registry) = &endpoints.registry {
+        let token = registry.admin_token_file.display();
+        lines.push(("registry", registry.registry_url.clone()));
+        lines.push(("its key", token.to_string()));
+    }
+    lines.extend([
         ("CA", endpoints.ca_file.display().to_string()),
         ("endpoints", dir.endpoints().display().to_string()),
         ("logs", dir.logs().display().to_string()),
-    ] {
+    ]);
+    for (what, value) in lines {
         say(&format!("  {what:<10} {value}"));
     }
     say("Try, in another terminal:");
@@ -141,13 +150,13 @@ pub(crate) fn cli_act(at: UnixMs) -> Act {
     }
 }
 
-/// The `leafgate-callout` that was built or installed together with this program.
-fn callout_program() -> anyhow::Result<PathBuf> {
+/// One of the programs that were built or installed together with this one.
+fn own_program(name: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("where this program is")?;
-    let program = own.with_file_name("leafgate-callout");
+    let program = own.with_file_name(name);
     anyhow::ensure!(
         program.is_file(),
-        "{} is missing: leafgate and leafgate-callout belong into one folder (cargo build --bins makes both)",
+        "{} is missing: leafgate, leafgate-callout and leafgate-registry belong into one folder (cargo build --bins makes them)",
         program.display()
     );
     Ok(program)

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::process::Command;
 
-use leafgate::local::{Callout, LocalDir, LocalKeys};
+use leafgate::local::{LocalDir, LocalKeys, ServiceProcess};
 use leafgate_nats_config::{
     Accounts, CalloutMode, Certificate, DeviceLimits, Host, LeafConfig, Listen, Name, Node,
     Replica, ServerLimits, StandIn, SubjectPrefix,
@@ -105,7 +105,7 @@ impl Keys {
         dir: &LocalDir,
         url: &str,
         options: &BenchOptions,
-    ) -> Callout {
+    ) -> ServiceProcess {
         fs::write(
             dir.root().join("policy.toml"),
             options.policy.unwrap_or(SHIPPED_POLICY),
@@ -157,7 +157,7 @@ listen = "127.0.0.1:0"
             .arg(&path)
             .envs(options.environment.iter().cloned());
         let log = dir.logs().join("callout-0.log");
-        let callout = Callout::start("callout-0", command, &log).await;
+        let callout = ServiceProcess::start("callout-0", command, &log).await;
         callout.unwrap_or_else(|error| panic!("{error:#}"))
     }
 }

@@ -1,17 +1,20 @@
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use async_nats::{Client, ConnectOptions};
-use leafgate_identity::{CnPattern, DeviceId};
-use leafgate_pki::{CaDirectory, Intermediate, Issuer, KeyPairPem, Profile, RootKey};
+use leafgate_api::{Admits, CreateEnrolmentToken, CreatedEnrolmentToken, Enrol, EnrolledDevice};
+use leafgate_identity::{CnPattern, DeviceId, UnixMs};
+use leafgate_pki::{CaDirectory, Intermediate, Issuer, KeyPairPem, Profile, RootKey, write_csr};
 use leafgate_processes::LogMark;
 use leafgate_registrar::{CertificateKey, Registrar};
 use leafgate_registry::Act;
 use leafgate_runtime::{Clock, SystemClock, read_secret};
 use secrecy::ExposeSecret;
 
+use super::api::Api;
 use crate::local::{
     Credentials, Device, Endpoints, LocalSite, LogInError, new_device, open_registrar,
     write_credentials,
@@ -77,6 +80,34 @@ impl<'a> Cast<'a> {
             .await?;
         let key = made.private_key_pem.context("no key was made")?;
         write_credentials(&stem, &made.issued.chain_pem, &key)
+    }
+
+    /// Has an administrator make an enrolment token, with which a device that nobody has registered asks for the
+    /// certificate of a key of its own; says until when it has it.
+    pub(super) async fn enrol(&self, id: &str, device_type: &str) -> anyhow::Result<UnixMs> {
+        let registry = self.endpoints.registry.as_ref();
+        let registry = registry.context("the site has no registry API")?;
+        let api = Api::new(&registry.registry_url, &self.endpoints.ca_file)?;
+        let admin = read_secret(&registry.admin_token_file)?;
+        let id = DeviceId::parse(id)?;
+        let token = CreateEnrolmentToken {
+            name: format!("demo-{id}"),
+            admits: Admits::Ids([id.clone()].into()),
+            trust_domain: None,
+            device_type: device_type.to_owned(),
+            site: None,
+            attributes: BTreeMap::new(),
+            expires_at: None,
+        };
+        let made: CreatedEnrolmentToken = api.post("/v1/enrolment-tokens", &admin, &token).await?;
+        let key = KeyPairPem::generate()?;
+        let csr = write_csr(&key.private_key_pem, id.as_str())?;
+        let stem = self.credentials.join(id.as_str());
+        let enrolled: EnrolledDevice = api
+            .post("/v1/enrol", &made.token.into(), &Enrol { id, csr })
+            .await?;
+        write_credentials(&stem, &enrolled.certificate.chain, &key.private_key_pem)?;
+        Ok(enrolled.certificate.not_after)
     }
 
     /// Who acts, now.

@@ -1,5 +1,6 @@
 //! `leafgate demo`: the life of a device on real servers, told step by step.
 
+mod api;
 mod cast;
 mod report;
 mod story;
@@ -44,7 +45,7 @@ pub async fn run(arguments: &Arguments, environment: &Environment) -> anyhow::Re
     let mut report = Report::begin(&clock, &options, &arguments.dir);
     let dir = LocalDir::create_empty(&arguments.dir)?;
     let mut site = LocalSite::start(dir, &options, &act).await?;
-    report.set_up("hub and leaf cluster up, leaf linked to hub, callout serving");
+    report.set_up("hub and leaf cluster up, leaf linked to hub, callout and registry serving");
     let told = async {
         let mut cast = Cast::assemble(&mut site, &act, &clock).await?;
         report.set_up("0001 (thermostat) and 0002 (pump) registered, certificates for 7 days");

@@ -38,6 +38,10 @@ pub(super) async fn tell(cast: &mut Cast<'_>, report: &mut Report<'_>) {
         );
     }
     report.step(
+        "0004 enrols over REST with a token and a CSR, and logs in",
+        enrolled_device_logs_in(cast).await,
+    );
+    report.step(
         "0003, signed past the registrar for this demo, is refused",
         unregistered_is_refused(cast).await,
     );
@@ -75,6 +79,12 @@ async fn log_in(cast: &mut Cast<'_>, id: &str) -> anyhow::Result<(Device, String
         .and_then(|(_, micros)| micros.trim().parse::<f64>().ok())
         .context("the callout's log does not tell how long it took")?;
     Ok((device, format!("decided in {:.1} ms", micros / 1000.0)))
+}
+
+async fn enrolled_device_logs_in(cast: &mut Cast<'_>) -> anyhow::Result<String> {
+    let not_after = cast.enrol("0004", "pump").await?;
+    let (_device, decided) = log_in(cast, "0004").await?;
+    Ok(format!("certificate until {not_after}, {decided}"))
 }
 
 async fn metrics_reach_the_hub(cast: &Cast<'_>, device: &Device) -> anyhow::Result<String> {

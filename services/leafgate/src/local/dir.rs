@@ -11,7 +11,7 @@ const DEMO_MARKER: &str = ".leafgate-demo";
 const MADE: &str = "made by leafgate\n";
 
 /// A folder with everything of a local site:
-/// `{registry.db, ca/, nats/, keys/, callout/, logs/, endpoints.json}`.
+/// `{registry.db, ca/, nats/, keys/, callout/, registry.toml, logs/, endpoints.json}`.
 #[derive(Debug, Clone)]
 pub struct LocalDir {
     root: PathBuf,
@@ -150,6 +150,16 @@ impl LocalDir {
     /// Configurations of the callout replicas.
     pub fn callout(&self) -> PathBuf {
         self.root.join("callout")
+    }
+
+    /// The configuration of the registry API.
+    pub fn registry_config(&self) -> PathBuf {
+        self.root.join("registry.toml")
+    }
+
+    /// The key with which everything may be asked of the registry API.
+    pub fn admin_token(&self) -> PathBuf {
+        self.keys().join("admin.token")
     }
 
     /// What everything has to say.

@@ -24,8 +24,24 @@ pub struct Endpoints {
     /// The first callout's `/health`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_url: Option<String>,
+    /// The registry API.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistryEndpoints>,
     /// The processes.
     pub pids: Pids,
+}
+
+/// Where the registry API of a local site can be reached.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RegistryEndpoints {
+    /// The API; `ca_file` verifies it.
+    pub registry_url: String,
+    /// An API key that may do everything.
+    pub admin_token_file: PathBuf,
+    /// The revocation list of the devices' issuer.
+    pub crl_url: String,
+    /// The OCSP responder.
+    pub ocsp_url: String,
 }
 
 /// Process ids.
@@ -37,6 +53,9 @@ pub struct Pids {
     pub leaf: Vec<u32>,
     /// The callout replicas.
     pub callout: Vec<u32>,
+    /// The registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<u32>,
 }
 
 impl Endpoints {

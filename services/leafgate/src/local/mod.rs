@@ -9,20 +9,24 @@ mod files;
 pub(crate) mod keys;
 mod options;
 mod plan;
+mod process;
 mod registrar;
+mod registry_api;
+mod sections;
 mod site;
 
-pub use callouts::{Callout, http_get};
 pub(crate) use credentials::CredentialFiles;
 pub use credentials::{Credentials, write_credentials};
 pub use device::{Device, LogInError, NotSeenError, next_message};
 pub use dir::{LocalDir, OpenLocalDirError};
-pub use endpoints::{Endpoints, Pids};
+pub use endpoints::{Endpoints, Pids, RegistryEndpoints};
 pub(crate) use files::{Draft, write_secret};
 pub use keys::LocalKeys;
-pub use options::{SiteOptions, TrustDomainOptions};
+pub use options::{ServiceOptions, SiteOptions, TrustDomainOptions};
+pub use process::{ServiceProcess, http_get};
 pub(crate) use registrar::{make_registrar, open_existing_registrar};
-pub use registrar::{new_device, open_registrar};
+pub use registrar::{new_device, open_registrar, open_registrar_on};
+pub use registry_api::RegistryProcess;
 pub use site::LocalSite;
 
 /// The one trust domain of a local site.

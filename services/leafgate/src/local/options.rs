@@ -1,6 +1,9 @@
 use std::path::PathBuf;
 
 use leafgate_processes::NatsServerBinary;
+use leafgate_runtime::StoreConfig;
+
+use super::LocalDir;
 
 /// What a local site is made of.
 #[derive(Debug, Clone)]
@@ -10,9 +13,11 @@ pub struct SiteOptions {
     /// The nats-server to run.
     pub nats_server: NatsServerBinary,
     /// The `leafgate-callout` to run.
-    pub callout_program: PathBuf,
-    /// Variables of its environment, besides those of this process.
-    pub callout_environment: Vec<(String, String)>,
+    pub callout: ServiceOptions,
+    /// The `leafgate-registry` to run; none for a site that is administered past it.
+    pub registry: Option<ServiceOptions>,
+    /// The registry; none for the folder's own, in SQLite.
+    pub store: Option<StoreConfig>,
     /// Where devices connect; 0 for any free port.
     pub device_port: u16,
     /// Servers of the leaf cluster.
@@ -32,6 +37,15 @@ pub struct SiteOptions {
     pub hub_streams: bool,
 }
 
+/// One of leafgate's services, to be run.
+#[derive(Debug, Clone)]
+pub struct ServiceOptions {
+    /// The program.
+    pub program: PathBuf,
+    /// Variables of its environment, besides those of this process.
+    pub environment: Vec<(String, String)>,
+}
+
 /// A trust domain beside the site's own. Domains of one name are one, with several issuers.
 #[derive(Debug, Clone)]
 pub struct TrustDomainOptions {
@@ -44,13 +58,14 @@ pub struct TrustDomainOptions {
 }
 
 impl SiteOptions {
-    /// One leaf node and one callout replica on free ports, with sealed requests.
+    /// One leaf node and one callout replica on free ports, with sealed requests and without registry API.
     pub fn new(site: &str, nats_server: NatsServerBinary, callout_program: PathBuf) -> Self {
         Self {
             site: site.to_owned(),
             nats_server,
-            callout_program,
-            callout_environment: Vec::new(),
+            callout: ServiceOptions::new(callout_program),
+            registry: None,
+            store: None,
             device_port: 0,
             leaf_nodes: 1,
             replicas: 1,
@@ -59,6 +74,26 @@ impl SiteOptions {
             leafnode_listener: false,
             trust_domains: Vec::new(),
             hub_streams: false,
+        }
+    }
+}
+
+impl SiteOptions {
+    pub(super) fn store_in(&self, dir: &LocalDir) -> StoreConfig {
+        self.store.clone().unwrap_or_else(|| StoreConfig {
+            url: format!("sqlite:{}", dir.registry().display()),
+            password_file: None,
+            ca_file: None,
+        })
+    }
+}
+
+impl ServiceOptions {
+    /// The program with the environment of this process.
+    pub fn new(program: PathBuf) -> Self {
+        Self {
+            program,
+            environment: Vec::new(),
         }
     }
 }

@@ -20,7 +20,8 @@ use super::callouts::CalloutFiles;
 use super::keys::{
     COMMAND_APPLICATION, COMMAND_LINK, ISSUER, TELEMETRY_APPLICATION, TELEMETRY_LINK, XKEY,
 };
-use super::options::{SiteOptions, TrustDomainOptions};
+use super::options::{ServiceOptions, SiteOptions, TrustDomainOptions};
+use super::registry_api::RegistryFiles;
 use super::{LocalDir, LocalKeys};
 
 /// The policy that a new site begins with.
@@ -182,42 +183,77 @@ impl<'a> Plan<'a> {
         &self,
         leaves: &[NatsServer],
     ) -> anyhow::Result<CalloutFiles> {
-        let client = self.dir.keys().join("callout");
-        let name = "leafgate-callout".to_owned();
-        self.issue(Service::NatsClient { name }, &client).await?;
-        let policies = if self.options.policies.is_empty() {
-            vec![own_policy(self.dir)?]
-        } else {
-            self.options.policies.clone()
-        };
+        let client = self.client_certificate("callout").await?;
+        let ServiceOptions {
+            program,
+            environment,
+        } = self.options.callout.clone();
         Ok(CalloutFiles {
-            program: self.options.callout_program.clone(),
+            program,
+            environment,
             site: self.options.site.clone(),
-            urls: leaves
-                .iter()
-                .map(|leaf| format!("tls://{}", leaf.ports().client))
-                .collect(),
-            ca_file: self.dir.ca().join("root.crt"),
+            urls: urls(leaves),
+            ca_file: self.root_certificate(),
             client_certificate: client.with_extension("crt"),
             client_key: client.with_extension("key"),
             keys: self.keys.clone(),
             xkey: self.options.xkey,
-            store: self.dir.registry(),
+            store: self.options.store_in(self.dir),
             trust_domains: self.trust_domains(),
-            policies,
-            environment: self.options.callout_environment.clone(),
+            policies: self.policies()?,
+        })
+    }
+
+    pub(super) async fn registry_files(
+        &self,
+        leaves: &[NatsServer],
+        options: &ServiceOptions,
+    ) -> anyhow::Result<RegistryFiles> {
+        let client = self.client_certificate("registry").await?;
+        let server = self.dir.keys().join("registry-api");
+        self.issue(server_on_this_machine("registry-api.localhost"), &server)
+            .await?;
+        let ServiceOptions {
+            program,
+            environment,
+        } = options.clone();
+        Ok(RegistryFiles {
+            program,
+            environment,
+            site: self.options.site.clone(),
+            urls: urls(leaves),
+            ca_file: self.root_certificate(),
+            server_certificate: server.with_extension("crt"),
+            server_key: server.with_extension("key"),
+            client_certificate: client.with_extension("crt"),
+            client_key: client.with_extension("key"),
+            keys: self.keys.clone(),
+            store: self.options.store_in(self.dir),
+            ca: self.dir.ca(),
+            trust_domains: self.trust_domains(),
+            policies: self.policies()?,
+        })
+    }
+
+    /// What a service shows to the device listener, as `keys/NAME.{crt,key}`.
+    async fn client_certificate(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let stem = self.dir.keys().join(name);
+        let name = format!("leafgate-{name}");
+        self.issue(Service::NatsClient { name }, &stem).await?;
+        Ok(stem)
+    }
+
+    fn policies(&self) -> anyhow::Result<Vec<PathBuf>> {
+        Ok(if self.options.policies.is_empty() {
+            vec![own_policy(self.dir)?]
+        } else {
+            self.options.policies.clone()
         })
     }
 
     async fn node(&self, name: &str, port: u16) -> anyhow::Result<Node> {
         let stem = self.dir.nats().join(name);
-        let service = Service::NatsServer {
-            dns_names: vec![
-                format!("{name}.{}.localhost", self.site),
-                "localhost".to_owned(),
-            ],
-            ip_addresses: vec![Ipv4Addr::LOCALHOST.into()],
-        };
+        let service = server_on_this_machine(&format!("{name}.{}.localhost", self.site));
         self.issue(service, &stem).await?;
         Ok(Node {
             server_name: Name::parse(name)?,
@@ -284,6 +320,10 @@ impl<'a> Plan<'a> {
         Ok(path)
     }
 
+    fn root_certificate(&self) -> PathBuf {
+        self.dir.ca().join("root.crt")
+    }
+
     fn authority(&self, intermediate: Intermediate) -> PathBuf {
         self.dir.ca().join(format!("{intermediate}.crt"))
     }
@@ -296,6 +336,18 @@ fn own_policy(dir: &LocalDir) -> anyhow::Result<PathBuf> {
             .with_context(|| format!("can't write {}", path.display()))?;
     }
     Ok(path)
+}
+
+fn urls(leaves: &[NatsServer]) -> Vec<String> {
+    let url = |leaf: &NatsServer| format!("tls://{}", leaf.ports().client);
+    leaves.iter().map(url).collect()
+}
+
+fn server_on_this_machine(name: &str) -> Service {
+    Service::NatsServer {
+        dns_names: vec![name.to_owned(), "localhost".to_owned()],
+        ip_addresses: vec![Ipv4Addr::LOCALHOST.into()],
+    }
 }
 
 fn public(key: &SigningKey) -> anyhow::Result<UserKey> {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use leafgate_identity::{Binding, CnPattern, DeviceId, TrustDomain, TrustDomainName, TrustDomains};
 use leafgate_pki::{CaDirectory, Intermediate, Issuer, RootKey};
 use leafgate_registrar::{Issuers, Registrar};
-use leafgate_registry::{Act, NewDevice};
+use leafgate_registry::{Act, DeviceStore, NewDevice};
+use leafgate_runtime::StoreConfig;
 #[expect(
     clippy::disallowed_types,
     reason = "the program is an edge: it draws random numbers"
@@ -12,7 +13,7 @@ use leafgate_registry::{Act, NewDevice};
 use rand_core::{OsRng, RngCore};
 
 use super::{LocalDir, TRUST_DOMAIN};
-use crate::wiring::open_local_store;
+use crate::wiring::{open_local_store, open_store};
 
 /// The registrar of a local site; its registry and authorities are made where there are none.
 ///
@@ -22,27 +23,48 @@ pub async fn open_registrar(dir: &LocalDir, act: &Act) -> anyhow::Result<Registr
     make_registrar(dir, RootKey::DevPlain, act).await
 }
 
+/// [`open_registrar`], with the registry somewhere else.
+///
+/// # Errors
+/// What can't be read or made.
+pub async fn open_registrar_on(
+    dir: &LocalDir,
+    store: &StoreConfig,
+    act: &Act,
+) -> anyhow::Result<Registrar> {
+    let ca = open_or_make_ca(dir, RootKey::DevPlain, act)?;
+    join(&ca, open_store(store).await?)
+}
+
 /// [`open_registrar`], with the key of a new root somewhere else.
 pub(crate) async fn make_registrar(
     dir: &LocalDir,
     root_key: RootKey<'_>,
     act: &Act,
 ) -> anyhow::Result<Registrar> {
-    let ca = if dir.ca().exists() {
-        CaDirectory::open(&dir.ca())?
-    } else {
-        leafgate_pki::init(&dir.ca(), root_key, act.at)?
-    };
-    join(&ca, dir).await
+    let ca = open_or_make_ca(dir, root_key, act)?;
+    join(&ca, open_local_store(&dir.registry()).await?)
 }
 
 /// The registrar of a local site that has authorities already.
 pub(crate) async fn open_existing_registrar(dir: &LocalDir) -> anyhow::Result<Registrar> {
-    join(&CaDirectory::open(&dir.ca())?, dir).await
+    let ca = CaDirectory::open(&dir.ca())?;
+    join(&ca, open_local_store(&dir.registry()).await?)
 }
 
-async fn join(ca: &CaDirectory, dir: &LocalDir) -> anyhow::Result<Registrar> {
-    let store = open_local_store(&dir.registry()).await?;
+fn open_or_make_ca(
+    dir: &LocalDir,
+    root_key: RootKey<'_>,
+    act: &Act,
+) -> anyhow::Result<CaDirectory> {
+    Ok(if dir.ca().exists() {
+        CaDirectory::open(&dir.ca())?
+    } else {
+        leafgate_pki::init(&dir.ca(), root_key, act.at)?
+    })
+}
+
+fn join(ca: &CaDirectory, store: Arc<dyn DeviceStore>) -> anyhow::Result<Registrar> {
     let devices = ca.load(Intermediate::Devices)?;
     let servers = ca.load(Intermediate::Servers)?;
     let domains = TrustDomains::try_from(vec![TrustDomain {

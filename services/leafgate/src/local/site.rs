@@ -6,18 +6,19 @@ use anyhow::{Context, ensure};
 use leafgate_processes::{NatsServer, NatsServerBinary};
 use leafgate_registry::Act;
 
-use super::callouts::{Callout, CalloutFiles};
-use super::endpoints::Endpoints;
+use super::callouts::CalloutFiles;
+use super::endpoints::{Endpoints, RegistryEndpoints};
 use super::keys::{COMMAND_APPLICATION, TELEMETRY_APPLICATION};
 use super::options::SiteOptions;
 use super::plan::{Plan, REPLICAS_MAX};
-use super::registrar::open_registrar;
-use super::{LocalDir, LocalKeys};
+use super::registrar::open_registrar_on;
+use super::registry_api::{RegistryFiles, keep_admin_key};
+use super::{LocalDir, LocalKeys, RegistryProcess, ServiceProcess};
 
 /// How long a part may take to end in order before it is ended.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// A hub, a leaf cluster linked to it, and callout replicas, all running.
+/// A hub, a leaf cluster linked to it, callout replicas and a registry, all running.
 #[derive(Debug)]
 pub struct LocalSite {
     dir: LocalDir,
@@ -26,8 +27,16 @@ pub struct LocalSite {
     nats_server: NatsServerBinary,
     hub: NatsServer,
     leaves: Vec<NatsServer>,
-    callouts: Vec<Callout>,
+    callouts: Vec<ServiceProcess>,
     files: CalloutFiles,
+    registry: Option<LocalRegistry>,
+}
+
+/// The registry, with what it is started from.
+#[derive(Debug)]
+struct LocalRegistry {
+    process: RegistryProcess,
+    files: RegistryFiles,
 }
 
 impl LocalSite {
@@ -44,7 +53,7 @@ impl LocalSite {
         );
         ensure!(options.leaf_nodes >= 1, "at least one leaf node is needed");
         let lock = dir.lock()?;
-        let registrar = open_registrar(&dir, act).await?;
+        let registrar = open_registrar_on(&dir, &options.store_in(&dir), act).await?;
         let plan = Plan::new(&dir, options, &registrar, act).await?;
         let hub = plan.start_hub().await?;
         let leaves = plan.start_leaves(&hub).await?;
@@ -53,14 +62,24 @@ impl LocalSite {
         for ordinal in 0..options.replicas {
             callouts.push(files.start(&dir, ordinal).await?);
         }
+        let registry = match &options.registry {
+            Some(service) => {
+                keep_admin_key(&registrar, &dir.admin_token(), act).await?;
+                let files = plan.registry_files(&leaves, service).await?;
+                let process = files.start(&dir).await?;
+                Some(LocalRegistry { process, files })
+            }
+            None => None,
+        };
         let site = Self {
-            dir,
+            registry,
             _lock: lock,
             nats_server: options.nats_server.clone(),
             hub,
             leaves,
             callouts,
             files,
+            dir,
         };
         site.endpoints().write(&site.dir.endpoints())?;
         Ok(site)
@@ -81,10 +100,20 @@ impl LocalSite {
                 .callouts
                 .first()
                 .map(|callout| format!("http://{}/health", callout.health())),
+            registry: self.registry.as_ref().map(|registry| RegistryEndpoints {
+                registry_url: registry.process.url.clone(),
+                admin_token_file: self.dir.admin_token(),
+                crl_url: registry.process.device_status.crl.to_string(),
+                ocsp_url: registry.process.device_status.ocsp.to_string(),
+            }),
             pids: super::endpoints::Pids {
                 hub: self.hub.pid(),
                 leaf: self.leaves.iter().map(NatsServer::pid).collect(),
-                callout: self.callouts.iter().map(Callout::pid).collect(),
+                callout: self.callouts.iter().map(ServiceProcess::pid).collect(),
+                registry: self
+                    .registry
+                    .as_ref()
+                    .map(|registry| registry.process.process.pid()),
             },
         }
     }
@@ -95,8 +124,13 @@ impl LocalSite {
     }
 
     /// The callout replicas.
-    pub fn callouts(&mut self) -> &mut [Callout] {
+    pub fn callouts(&mut self) -> &mut [ServiceProcess] {
         &mut self.callouts
+    }
+
+    /// The registry, if it has one.
+    pub fn registry(&mut self) -> Option<&mut RegistryProcess> {
+        self.registry.as_mut().map(|registry| &mut registry.process)
     }
 
     /// The servers of the leaf cluster.
@@ -122,6 +156,17 @@ impl LocalSite {
         Ok(())
     }
 
+    /// Starts the registry again, after it has ended.
+    ///
+    /// # Errors
+    /// It does not get ready.
+    pub async fn restart_registry(&mut self) -> anyhow::Result<()> {
+        if let Some(LocalRegistry { process, files }) = &mut self.registry {
+            *process = files.start(&self.dir).await?;
+        }
+        Ok(())
+    }
+
     /// Starts a server of the leaf cluster again, after it has ended. Where it listened on a free
     /// port it takes another one.
     ///
@@ -137,13 +182,15 @@ impl LocalSite {
         Ok(())
     }
 
-    /// Ends everything in order: callouts drain, then the servers leave.
+    /// Ends everything in order: the services finish what they have begun, then the servers leave.
     ///
     /// # Errors
     /// What could not be ended.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        for callout in &mut self.callouts {
-            callout.stop(GRACE).await?;
+        let registry = self.registry.as_mut();
+        let registry = registry.map(|registry| &mut registry.process.process);
+        for service in registry.into_iter().chain(&mut self.callouts) {
+            service.stop(GRACE).await?;
         }
         for leaf in &mut self.leaves {
             leaf.stop(GRACE).await?;
@@ -156,8 +203,11 @@ impl LocalSite {
     pub async fn watch(&mut self) -> anyhow::Error {
         let hub = std::iter::once(self.hub.child_mut());
         let leaves = self.leaves.iter_mut().map(NatsServer::child_mut);
-        let callouts = self.callouts.iter_mut().map(Callout::child_mut);
-        let ends = hub.chain(leaves).chain(callouts).map(|child| {
+        let registry = self.registry.as_mut();
+        let registry = registry.map(|registry| &mut registry.process.process);
+        let services = self.callouts.iter_mut().chain(registry);
+        let services = services.map(ServiceProcess::child_mut);
+        let ends = hub.chain(leaves).chain(services).map(|child| {
             Box::pin(async move {
                 let status = child.wait().await;
                 let said = child.log().tail(5);

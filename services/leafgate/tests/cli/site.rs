@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions};
 use futures::StreamExt;
-use leafgate::local::Callout;
+use leafgate::local::ServiceProcess;
 use leafgate_processes::{NatsServer, NatsServerBinary};
 use leafgate_runtime::read_secret;
 use secrecy::ExposeSecret;
@@ -69,14 +69,14 @@ async fn start_server(desk: &Desk, name: &str) -> NatsServer {
     started.unwrap_or_else(|error| panic!("{error}"))
 }
 
-async fn start_callout(desk: &Desk) -> Callout {
+async fn start_callout(desk: &Desk) -> ServiceProcess {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leafgate-callout"));
     command
         .env_clear()
         .arg("--config")
         .arg(desk.path("deploy/callout-0.toml"));
     let log = desk.path("callout-0.log");
-    let started = Callout::start("callout-0", command, &log).await;
+    let started = ServiceProcess::start("callout-0", command, &log).await;
     started.unwrap_or_else(|error| panic!("{error:#}"))
 }
 

@@ -1,0 +1,180 @@
+//! The whole life of a device over REST, with nothing but what a script has: enrol, log in, renew, be superseded, be
+//! revoked. On each store.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use leafgate::local::{Credentials, Device, LogInError, SiteOptions, write_credentials};
+use leafgate_runtime::StoreConfig;
+use leafgate_testkit::postgres::PostgresServer;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use crate::support::registry_client::{
+    RegistryClient, hears_log_ins, openssl, openssl_request, try_openssl, with_registry,
+};
+use crate::support::{PATIENCE, TestSite, eventually};
+
+#[tokio::test]
+async fn on_sqlite() {
+    whole_life(&with_registry()).await;
+}
+
+#[tokio::test]
+async fn on_postgresql() {
+    let database = PostgresServer::shared().create_database();
+    let store = StoreConfig {
+        url: database.url(),
+        password_file: None,
+        ca_file: None,
+    };
+    whole_life(&SiteOptions {
+        store: Some(store),
+        ..with_registry()
+    })
+    .await;
+}
+
+async fn whole_life(options: &SiteOptions) {
+    let mut site = TestSite::start(options).await;
+    hears_log_ins(&mut site.site).await;
+    let admin = RegistryClient::admin(&site.site);
+    let status = Status::of(&site);
+
+    let enrolled = enrol(&admin, &site.devices, "0001").await;
+    assert_eq!(enrolled["device"]["state"], "active", "{enrolled}");
+    let (accepted, said) = status.check("0001").await;
+    assert!(accepted, "{said}");
+    assert_eq!(status.ocsp("0001"), "good");
+    let device = site.log_in("0001").await.unwrap();
+
+    let renewed = renew(&admin, &site.devices, "0001", "0001-next").await;
+    assert_ne!(renewed["serial"], enrolled["serial"]);
+    // It counts beside the new one until that has been used.
+    drop(site.log_in("0001").await.unwrap());
+    let next = Credentials::in_folder(&site.devices, "0001-next");
+    let mut live = Device::log_in(&site.url, "0001", &next).await.unwrap();
+    drop(device);
+    eventually("the end of the old certificate", async || {
+        let again = site.log_in("0001").await;
+        matches!(again, Err(LogInError::Refused)).then_some(())
+    })
+    .await;
+    let mark = site.mark();
+    assert!(matches!(
+        site.log_in("0001").await,
+        Err(LogInError::Refused)
+    ));
+    site.logged(mark, "reason=certificate-superseded device=0001")
+        .await;
+
+    let reason = json!({ "reason": "key-compromise" });
+    let revoked = admin.post("/v1/devices/0001/revoke", &reason).await;
+    assert_eq!(revoked["state"], "revoked", "{revoked}");
+    // Whatever is served after the answer holds the revocation.
+    for name in ["0001", "0001-next"] {
+        let (accepted, said) = status.check(name).await;
+        assert!(!accepted && said.contains("revoked"), "{said}");
+        assert_eq!(status.ocsp(name), "revoked");
+    }
+    live.ended(PATIENCE).await.unwrap();
+    drop(live);
+    let mark = site.mark();
+    let again = Device::log_in(&site.url, "0001", &next).await;
+    assert!(matches!(again, Err(LogInError::Refused)), "{again:?}");
+    site.logged(mark, "reason=device-revoked device=0001").await;
+    let refused = admin.device(&site.devices.join("0001-next"));
+    let csr = openssl_request(&site.devices, "0001-third");
+    let (code, problem) = refused.try_post("/v1/renew", &json!({ "csr": csr })).await;
+    assert_eq!(code, 409, "{problem}");
+    assert_eq!(problem["type"], "/problems/state-illegal", "{problem}");
+
+    let verified = admin.post("/v1/audit/verify", &json!({})).await;
+    assert!(verified["events"].as_u64().unwrap() >= 8, "{verified}");
+    site.site.stop().await.unwrap();
+}
+
+/// A device that nobody has registered makes a key and gets its certificate for a token; `folder/ID.{crt,key}`.
+async fn enrol(admin: &RegistryClient, folder: &Path, id: &str) -> Value {
+    let token = json!({ "name": "line-1", "device_type": "pump", "admits": { "ids": [id] } });
+    let token = admin.post("/v1/enrolment-tokens", &token).await;
+    let device = admin.bearing(token["token"].as_str().unwrap());
+    let csr = openssl_request(folder, id);
+    let enrolled = device
+        .post("/v1/enrol", &json!({ "id": id, "csr": csr }))
+        .await;
+    keep(&enrolled, &folder.join(id));
+    enrolled
+}
+
+/// The device `present` asks for a certificate for a new key, `folder/NEXT.{crt,key}`, by the one that it has.
+async fn renew(admin: &RegistryClient, folder: &Path, present: &str, next: &str) -> Value {
+    let csr = openssl_request(folder, next);
+    let device = admin.device(&folder.join(present));
+    let renewed = device.post("/v1/renew", &json!({ "csr": csr })).await;
+    keep(&renewed, &folder.join(next));
+    renewed
+}
+
+fn keep(issued: &Value, stem: &Path) {
+    let key = fs::read_to_string(stem.with_extension("key")).unwrap();
+    let chain = issued["chain"].as_str().unwrap();
+    write_credentials(stem, chain, &SecretString::from(key)).unwrap();
+}
+
+/// What outside checkers find of the revocation status of certificates in the devices' folder.
+struct Status {
+    folder: PathBuf,
+    crl_url: String,
+    ocsp_url: String,
+}
+
+impl Status {
+    fn of(site: &TestSite) -> Self {
+        let registry = site.site.endpoints().registry.unwrap();
+        Self {
+            folder: site.devices.clone(),
+            crl_url: registry.crl_url,
+            ocsp_url: registry.ocsp_url,
+        }
+    }
+
+    /// Whether openssl accepts a certificate by strict rules and the revocation lists of its whole chain, and what it
+    /// said.
+    async fn check(&self, name: &str) -> (bool, String) {
+        let base = self.crl_url.rsplit_once('/').unwrap().0;
+        self.fetch_crl(&self.crl_url, "devices").await;
+        self.fetch_crl(&format!("{base}/root.crl"), "root").await;
+        let trusted = "-CAfile ca.crt -CRLfile devices.pem -CRLfile root.pem";
+        try_openssl(
+            &self.folder,
+            &format!(
+                "verify -x509_strict -crl_check_all {trusted} -untrusted {name}.crt {name}.crt"
+            ),
+        )
+    }
+
+    async fn fetch_crl(&self, url: &str, name: &str) {
+        let answer = reqwest::get(url).await.unwrap().error_for_status();
+        let der = answer.unwrap().bytes().await.unwrap();
+        fs::write(self.folder.join(name).with_extension("crl"), der).unwrap();
+        openssl(
+            &self.folder,
+            &format!("crl -inform DER -in {name}.crl -out {name}.pem"),
+        );
+    }
+
+    /// `good` or `revoked`, by an answer that openssl accepts.
+    fn ocsp(&self, name: &str) -> String {
+        let chain = fs::read_to_string(self.folder.join(name).with_extension("crt")).unwrap();
+        let (issuer, _) = chain.match_indices("-----BEGIN").nth(1).unwrap();
+        fs::write(self.folder.join("issuer.crt"), &chain[issuer..]).unwrap();
+        let asked = format!("-issuer issuer.crt -cert {name}.crt -url {}", self.ocsp_url);
+        let said = openssl(&self.folder, &format!("ocsp {asked} -CAfile ca.crt"));
+        assert!(said.contains("Response verify OK"), "{said}");
+        let status = said
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{name}.crt: ")));
+        status.unwrap_or_else(|| panic!("{said}")).to_owned()
+    }
+}
