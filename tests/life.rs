@@ -4,14 +4,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use leafgate::local::{Credentials, Device, LogInError, SiteOptions, write_credentials};
+use leafgate::local::{Credentials, Device, LogInError, SiteOptions};
 use leafgate_runtime::StoreConfig;
 use leafgate_testkit::postgres::PostgresServer;
-use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::support::registry_client::{
-    RegistryClient, hears_log_ins, openssl, openssl_request, try_openssl, with_registry,
+    RegistryClient, enrol, hears_log_ins, keep, openssl, openssl_request, try_openssl,
+    with_registry,
 };
 use crate::support::{PATIENCE, TestSite, eventually};
 
@@ -94,19 +94,6 @@ async fn whole_life(options: &SiteOptions) {
     site.site.stop().await.unwrap();
 }
 
-/// A device that nobody has registered makes a key and gets its certificate for a token; `folder/ID.{crt,key}`.
-async fn enrol(admin: &RegistryClient, folder: &Path, id: &str) -> Value {
-    let token = json!({ "name": "line-1", "device_type": "pump", "admits": { "ids": [id] } });
-    let token = admin.post("/v1/enrolment-tokens", &token).await;
-    let device = admin.bearing(token["token"].as_str().unwrap());
-    let csr = openssl_request(folder, id);
-    let enrolled = device
-        .post("/v1/enrol", &json!({ "id": id, "csr": csr }))
-        .await;
-    keep(&enrolled, &folder.join(id));
-    enrolled
-}
-
 /// The device `present` asks for a certificate for a new key, `folder/NEXT.{crt,key}`, by the one that it has.
 async fn renew(admin: &RegistryClient, folder: &Path, present: &str, next: &str) -> Value {
     let csr = openssl_request(folder, next);
@@ -114,12 +101,6 @@ async fn renew(admin: &RegistryClient, folder: &Path, present: &str, next: &str)
     let renewed = device.post("/v1/renew", &json!({ "csr": csr })).await;
     keep(&renewed, &folder.join(next));
     renewed
-}
-
-fn keep(issued: &Value, stem: &Path) {
-    let key = fs::read_to_string(stem.with_extension("key")).unwrap();
-    let chain = issued["chain"].as_str().unwrap();
-    write_credentials(stem, chain, &SecretString::from(key)).unwrap();
 }
 
 /// What outside checkers find of the revocation status of certificates in the devices' folder.

@@ -17,6 +17,7 @@ mod isolation;
 mod life;
 mod load;
 mod log_in;
+mod ocsp;
 mod outages;
 mod races;
 mod refusals;

@@ -2,9 +2,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use leafgate::local::{LocalSite, RegistryEndpoints, ServiceOptions, SiteOptions};
+use leafgate::local::{
+    LocalSite, RegistryEndpoints, ServiceOptions, SiteOptions, write_credentials,
+};
 use reqwest::{Certificate, Client, Identity, Response, StatusCode};
-use serde_json::Value;
+use secrecy::SecretString;
+use serde_json::{Value, json};
 
 use super::{PATIENCE, options};
 
@@ -123,6 +126,26 @@ fn client(ca_file: &Path, identity: Option<Identity>) -> Client {
     }
     .build()
     .unwrap()
+}
+
+/// A device that nobody has registered makes a key and gets its certificate for a token; `folder/ID.{crt,key}`.
+pub async fn enrol(admin: &RegistryClient, folder: &Path, id: &str) -> Value {
+    let token = json!({ "name": "line-1", "device_type": "pump", "admits": { "ids": [id] } });
+    let token = admin.post("/v1/enrolment-tokens", &token).await;
+    let device = admin.bearing(token["token"].as_str().unwrap());
+    let csr = openssl_request(folder, id);
+    let enrolled = device
+        .post("/v1/enrol", &json!({ "id": id, "csr": csr }))
+        .await;
+    keep(&enrolled, &folder.join(id));
+    enrolled
+}
+
+/// Writes the certificate that was issued for the key `stem.key` beside it.
+pub fn keep(issued: &Value, stem: &Path) {
+    let key = fs::read_to_string(stem.with_extension("key")).unwrap();
+    let chain = issued["chain"].as_str().unwrap();
+    write_credentials(stem, chain, &SecretString::from(key)).unwrap();
 }
 
 /// Makes a P-256 key `NAME.key` and a certificate request for it in `folder`, as a device's script would.

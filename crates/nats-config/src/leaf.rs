@@ -186,6 +186,7 @@ impl LeafConfig {
         conf.comment("Devices connect here, and the callout.");
         node.write_identity(&mut conf)?;
         self.write_client_tls(&mut conf, node)?;
+        node.write_ocsp_cache(&mut conf)?;
         self.limits.write(&mut conf);
         node.write_cluster(&mut conf, &self.servers_ca_file)?;
         node.write_jetstream(&mut conf)?;
@@ -312,7 +313,7 @@ impl LeafConfig {
         if self.uplink.is_none() && node.leafnode.is_none() {
             return Ok(());
         }
-        let device_tls = node.tls(&self.devices_ca_file)?;
+        let device_tls = node.device_tls(&self.devices_ca_file)?;
         let uplink_tls = node.tls(&self.servers_ca_file)?;
         conf.block("leafnodes", |conf| {
             if let Some(listen) = &node.leafnode {

@@ -28,4 +28,4 @@ pub use input::{Accounts, Host, Listen, Name, RouteSecret, ServerAddress, Subjec
 pub use leaf::{
     CalloutMode, DeviceLimits, LeafConfig, RegistryReplica, Replica, StandIn, StaticDevice, Uplink,
 };
-pub use node::{Certificate, Cluster, JetStream, Node, ServerLimits};
+pub use node::{Certificate, Cluster, JetStream, Node, OcspPeer, ServerLimits};

@@ -7,6 +7,9 @@ use crate::input::{Listen, Name, RouteSecret, ServerAddress};
 /// Time for a TLS handshake. Devices behind slow links need more than nats-server's 2 s.
 const TLS_TIMEOUT_SECS: u32 = 5;
 
+/// Time for an OCSP responder, within that of the handshake.
+const OCSP_TIMEOUT_SECS: u32 = 2;
+
 /// What nats-server keeps for a client that does not read (`MAX_PENDING_SIZE` in const.go). It boots with no larger
 /// payload than that.
 const MAX_PENDING_BYTES: u32 = 64 << 20;
@@ -32,6 +35,16 @@ pub struct Node {
     pub cluster: Option<Cluster>,
     /// JetStream, off by default.
     pub jetstream: Option<JetStream>,
+    /// On a leaf node: whether devices' certificates are checked by OCSP at the handshake.
+    pub ocsp: Option<OcspPeer>,
+}
+
+/// The check of devices' certificates at the TLS handshake (nats-server's `ocsp_peer`), which holds while the callout
+/// is down. It asks the responder that the certificate names; a certificate that names none passes.
+#[derive(Clone, Debug)]
+pub struct OcspPeer {
+    /// Where the server keeps answers, a folder of its own.
+    pub cache_dir: PathBuf,
 }
 
 /// A certificate with its key, as nats-server reads them.
@@ -239,15 +252,59 @@ impl Node {
         Ok(())
     }
 
+    pub(crate) fn write_ocsp_cache(&self, conf: &mut Conf) -> Result<(), RenderNatsConfigError> {
+        let Some(ocsp) = &self.ocsp else {
+            return Ok(());
+        };
+        let cache_dir = conf::path(&ocsp.cache_dir)?;
+        conf.comment(
+            "What OCSP responders have answered, until it ends. What they have called revoked is kept, so that it \
+             stays refused while they can't be reached.",
+        );
+        conf.block("ocsp_cache", |conf| {
+            conf.set("type", "local");
+            conf.set("local_store", cache_dir);
+            conf.set("preserve_revoked", true);
+        });
+        Ok(())
+    }
+
+    /// TLS towards devices: as [`tls`](Self::tls), with a check by OCSP where there is one.
+    pub(crate) fn device_tls(&self, ca_file: &Path) -> Result<Value, RenderNatsConfigError> {
+        let mut tls = self.tls_settings(ca_file)?;
+        tls.extend(self.ocsp_peer());
+        Ok(Value::Map(tls))
+    }
+
+    /// With responders that can't be reached everybody is let in who was not known as revoked: the callout decides
+    /// anyway, and an outage of one must not be an outage of both.
+    fn ocsp_peer(&self) -> Option<(&'static str, Value)> {
+        self.ocsp.as_ref().map(|_| {
+            let settings = vec![
+                ("verify", true.into()),
+                ("ca_timeout", OCSP_TIMEOUT_SECS.into()),
+                ("allow_when_ca_unreachable", true.into()),
+            ];
+            ("ocsp_peer", Value::Map(settings))
+        })
+    }
+
     /// TLS in which both sides show a certificate of the issuer in `ca_file`.
     pub(crate) fn tls(&self, ca_file: &Path) -> Result<Value, RenderNatsConfigError> {
+        Ok(Value::Map(self.tls_settings(ca_file)?))
+    }
+
+    fn tls_settings(
+        &self,
+        ca_file: &Path,
+    ) -> Result<Vec<(&'static str, Value)>, RenderNatsConfigError> {
         let mut tls = self.own_certificate()?;
         tls.extend([
             ("ca_file", conf::path(ca_file)?),
             ("verify", true.into()),
             ("timeout", TLS_TIMEOUT_SECS.into()),
         ]);
-        Ok(Value::Map(tls))
+        Ok(tls)
     }
 
     /// The same on the client port, where handshakes are also counted.
@@ -259,6 +316,7 @@ impl Node {
         let mut tls = self.own_certificate()?;
         if let Some(ca_file) = ca_file {
             tls.extend([("ca_file", conf::path(ca_file)?), ("verify", true.into())]);
+            tls.extend(self.ocsp_peer());
         }
         tls.extend([
             ("timeout", TLS_TIMEOUT_SECS.into()),

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use leafgate_nats_config::{
     Cluster, ConfigFile, DeviceLimits, HubConfig, JetStream, LeafConfig, Listen, NatsConfigFiles,
-    Node, RenderNatsConfigError as Error, Replica, RouteSecret, ServerAddress, SubjectPrefix,
+    Node, OcspPeer, RenderNatsConfigError as Error, Replica, RouteSecret, ServerAddress,
+    SubjectPrefix,
 };
 use secrecy::ExposeSecret as _;
 use support::{Keys, any_port, host, name, node, user};
@@ -40,6 +41,9 @@ fn leaf(keys: &Keys) -> (LeafConfig, Node) {
         client: Listen::on(host("0.0.0.0"), 4222),
         monitoring: Some(Listen::on(host("127.0.0.1"), 8222)),
         cluster: Some(cluster("demo", &["demo-0.demo:6222", "demo-1.demo:6222"])),
+        ocsp: Some(OcspPeer {
+            cache_dir: "/var/lib/nats/ocsp".into(),
+        }),
         ..node("demo-0", Path::new(CA), "demo-0")
     };
     let hub = ServerAddress::parse("hub.example.com:7422").unwrap();

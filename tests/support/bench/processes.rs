@@ -91,6 +91,7 @@ impl Keys {
             },
             cluster: None,
             jetstream: None,
+            ocsp: None,
         };
         let file = config.render(&node).unwrap().write_to(&dir.nats()).unwrap();
         let binary = nats_server(&NatsServerBinary::DEFAULT_VERSION.to_string());

@@ -161,6 +161,7 @@ pub fn node(server_name: &str, ca: &Path, certificate: &str) -> Node {
         certificate: certificate_files(ca, certificate),
         cluster: None,
         jetstream: None,
+        ocsp: None,
     }
 }
 

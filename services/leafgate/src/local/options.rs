@@ -33,6 +33,8 @@ pub struct SiteOptions {
     pub leafnode_listener: bool,
     /// Further trust domains.
     pub trust_domains: Vec<TrustDomainOptions>,
+    /// Whether devices' certificates are checked by OCSP at the handshake.
+    pub ocsp: bool,
     /// Whether the hub keeps streams of telemetry, with a user `hub-streams` who manages them.
     pub hub_streams: bool,
 }
@@ -73,6 +75,7 @@ impl SiteOptions {
             policies: Vec::new(),
             leafnode_listener: false,
             trust_domains: Vec::new(),
+            ocsp: false,
             hub_streams: false,
         }
     }

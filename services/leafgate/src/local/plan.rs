@@ -8,7 +8,8 @@ use anyhow::Context;
 use leafgate_identity::CnPattern;
 use leafgate_nats_config::{
     Accounts, CalloutMode, Certificate, Cluster, DeviceLimits, Host, HubConfig, HubSite, JetStream,
-    LeafConfig, Listen, Name, Node, Replica, ServerAddress, ServerLimits, SubjectPrefix, Uplink,
+    LeafConfig, Listen, Name, Node, OcspPeer, Replica, ServerAddress, ServerLimits, SubjectPrefix,
+    Uplink,
 };
 use leafgate_nats_jwt::{AccountKey, KeyKind, SigningKey, UserKey};
 use leafgate_pki::Intermediate;
@@ -154,6 +155,9 @@ impl<'a> Plan<'a> {
                 0
             };
             let mut node = self.node(&name, port).await?;
+            node.ocsp = self.options.ocsp.then(|| OcspPeer {
+                cache_dir: self.dir.nats().join(format!("{name}-ocsp")),
+            });
             node.leafnode = self
                 .options
                 .leafnode_listener
@@ -270,6 +274,7 @@ impl<'a> Plan<'a> {
             },
             cluster: None,
             jetstream: None,
+            ocsp: None,
         })
     }
 

@@ -165,6 +165,12 @@ fn uncacheable(der: Bytes) -> Response {
 
 fn refuse(error: OcspError) -> Response {
     let mut response = uncacheable(Bytes::copy_from_slice(&error.to_der()));
+    if let OcspError::TryLater | OcspError::InternalError = error {
+        // To nats-server an error answered with 200 is a broken answer, and the device is refused. With another status
+        // it takes the responder as out of reach, which lets those in that are not known as revoked
+        // (server/ocsp_peer.go `certOCSPGood`, server/certidp/ocsp_responder.go `FetchOCSPResponse`).
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
     if error == OcspError::TryLater {
         let retry = header::HeaderValue::from_static(RETRY_AFTER_SECS);
         response.headers_mut().insert(header::RETRY_AFTER, retry);

@@ -85,6 +85,7 @@ impl Cluster {
             },
             cluster: None,
             jetstream: None,
+            ocsp: None,
         };
         let rendered = leaf.render(&node).unwrap();
         let path = folder.path().join("nats.conf");

@@ -75,6 +75,10 @@ pub(in crate::cli) struct Arguments {
     /// TLS handshakes per second that a server takes.
     #[arg(long, value_name = "N", default_value_t = 500, help_heading = SERVERS)]
     pub(super) connection_rate_limit: u32,
+    /// Check devices' certificates by OCSP at the handshake too; keep the answers in this folder, in
+    /// which {node} stands for the server's name.
+    #[arg(long, value_name = "DIR", help_heading = SERVERS)]
+    ocsp_cache_dir: Option<PathBuf>,
     /// The public key (U…) of a person's user in the system accounts, for emergencies.
     #[arg(long, value_name = "KEY", value_parser = UserKey::parse, help_heading = SERVERS)]
     pub(super) administrator: Option<UserKey>,
@@ -230,6 +234,10 @@ impl Arguments {
 
     pub(super) fn certificate_of(&self, node: &str) -> PathBuf {
         of_node(&self.cert_file, node)
+    }
+
+    pub(super) fn ocsp_cache_of(&self, node: &str) -> Option<PathBuf> {
+        self.ocsp_cache_dir.as_ref().map(|dir| of_node(dir, node))
     }
 
     pub(super) fn key_of(&self, node: &str) -> PathBuf {

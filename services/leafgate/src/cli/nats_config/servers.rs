@@ -1,6 +1,6 @@
 use leafgate_nats_config::{
     Accounts, CalloutMode, Certificate, Cluster, DeviceLimits, Host, HubConfig, HubSite,
-    LeafConfig, Listen, Name, NatsConfigFiles, Node, RenderNatsConfigError, RouteSecret,
+    LeafConfig, Listen, Name, NatsConfigFiles, Node, OcspPeer, RenderNatsConfigError, RouteSecret,
     ServerAddress, ServerLimits, Uplink,
 };
 use leafgate_nats_jwt::UserKey;
@@ -128,6 +128,9 @@ impl Plan<'_> {
             .map(|node| {
                 let mut rendered = self.node(node, self.arguments.device_port)?;
                 rendered.cluster = self.cluster(&cluster, nodes, &self.secrets.leaf_routes);
+                let cache_dir = self.arguments.ocsp_cache_of(node.name.as_str());
+                let cache_dir = cache_dir.map(|dir| absolute(&dir)).transpose()?;
+                rendered.ocsp = cache_dir.map(|cache_dir| OcspPeer { cache_dir });
                 Ok(rendered)
             })
             .collect()
@@ -147,6 +150,7 @@ impl Plan<'_> {
             },
             cluster: None,
             jetstream: None,
+            ocsp: None,
         })
     }
 

@@ -277,6 +277,8 @@ async fn answers_are_counted_by_issuer_and_state() {
     world.devices.fails.store(true, Ordering::SeqCst);
     let answer = world.first.ask(world.request(&[&kept], &[])).await;
     assert_eq!(refusal(&world, &answer.body), "trylater (3)");
+    // With 200 nats-server would refuse the device.
+    assert_eq!(answer.status, 503);
     assert_eq!(answer.header("retry-after"), "5");
     let shown = world.first.metrics();
     let issuer = &world.devices_spki().to_string()[..8];
