@@ -5,6 +5,7 @@
 //! skips fields that they don't know; the server refuses requests with such fields.
 
 mod api_key;
+mod bulk;
 mod certificate;
 mod device;
 mod enrolment;
@@ -16,6 +17,10 @@ pub mod schema;
 mod session;
 
 pub use api_key::{ApiKey, ApiKeyList, CreateApiKey, CreatedApiKey};
+pub use bulk::{
+    ApplyBulk, BulkAction, BulkFilter, BulkOutcome, BulkPlan, BulkResult, ImportOutcome,
+    ImportResult, LineProblem, PlanBulk,
+};
 pub use certificate::{
     Certificate, CertificateList, HeldCertificate, IssuedCertificate, RequestCertificate, Revoke,
 };

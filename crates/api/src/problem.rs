@@ -113,6 +113,9 @@ problems! {
     StateIllegal = "state-illegal", 409, "The present state does not allow this",
         "A device or a certificate is in a state from which the act does not lead on: a revocation is final, a pending \
          device is approved before it is disabled. The detail says what to do first, where there is something to do.";
+    CountDiffers = "count-differs", 409, "The devices are more or fewer than was confirmed",
+        "A change of many devices is made only if they are as many as the request says. Devices were registered or \
+         changed since that number was told. Nothing was done: plan again, look at the number, and confirm that one.";
     KeyConflict = "key-conflict", 409, "The public key is in use elsewhere",
         "Another device holds a certificate with this key. Two devices with one key could not be told apart: make a new \
          key on the device.";

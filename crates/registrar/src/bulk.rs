@@ -17,6 +17,8 @@ use crate::registrar::Registrar;
 const PAGE: usize = 1000;
 /// How many devices are changed at a time: those that are committed together share a transaction.
 const AT_ONCE: usize = 64;
+/// How often in a second devices have their turn, where there is a rate.
+const TURNS_PER_SEC: u32 = 100;
 
 /// Which devices a change of many is about. Every condition that is given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -149,13 +151,22 @@ fn paced(ids: Vec<DeviceId>, rate: Option<NonZeroU32>) -> BoxStream<'static, Dev
     let Some(rate) = rate else {
         return stream::iter(ids).boxed();
     };
-    let mut pace = interval(Duration::from_secs(1) / rate.get());
+    // Timers know no shorter times than a millisecond: of many ids in a second, some go together.
+    let together = rate.get().div_ceil(TURNS_PER_SEC);
+    let mut pace = interval(Duration::from_secs(1) * together / rate.get());
     // Time that was lost is not made up for in a burst.
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    stream::unfold((ids.into_iter(), pace), |(mut ids, mut pace)| async move {
+    let begin = (ids.into_iter(), pace, 0);
+    stream::unfold(begin, move |(mut ids, mut pace, left)| async move {
         let id = ids.next()?;
-        pace.tick().await;
-        Some((id, (ids, pace)))
+        let left = match left {
+            0 => {
+                pace.tick().await;
+                together
+            }
+            left => left,
+        };
+        Some((id, (ids, pace, left - 1)))
     })
     .boxed()
 }

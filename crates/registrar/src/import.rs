@@ -27,21 +27,22 @@ pub enum Imported {
 }
 
 impl Registrar {
-    /// Registers many devices. Each line has a number and a device, or why it holds none; each gets one result under its
-    /// number, in the same order. A line that can't be registered fails alone. One that is registered just so is no
+    /// Registers many devices. Each line has a key, such as its number, and a device, or why it holds none; each gets one
+    /// result under its key, in the same order. A line that can't be registered fails alone. One that is registered just so is no
     /// failure: an import that was broken off can be made again as a whole. `act` is asked anew for each group.
     ///
     /// Nothing happens but while the stream is read. Lines are committed in groups of those that are there, some groups
     /// at a time. Of two lines for one id in one group the first counts; of two in different groups, the one that is
     /// written first.
-    pub fn import<E, S>(
+    pub fn import<K, E, S>(
         &self,
         lines: S,
         act: impl Fn() -> Act + Send + Sync + 'static,
-    ) -> BoxStream<'static, (u64, Result<Imported, E>)>
+    ) -> BoxStream<'static, (K, Result<Imported, E>)>
     where
+        K: Send + 'static,
         E: From<RegistrarError> + Send + 'static,
-        S: Stream<Item = (u64, Result<NewDevice, E>)> + Send + 'static,
+        S: Stream<Item = (K, Result<NewDevice, E>)> + Send + 'static,
     {
         let shared = Arc::new((self.clone(), act));
         lines
@@ -58,15 +59,15 @@ impl Registrar {
             .boxed()
     }
 
-    async fn import_group<E: From<RegistrarError> + Send>(
+    async fn import_group<K: Send, E: From<RegistrarError> + Send>(
         &self,
-        lines: Vec<(u64, Result<NewDevice, E>)>,
+        lines: Vec<(K, Result<NewDevice, E>)>,
         act: &Act,
-    ) -> Vec<(u64, Result<Imported, E>)> {
-        let mut results: Vec<(u64, Option<Result<Imported, E>>)> = Vec::with_capacity(lines.len());
+    ) -> Vec<(K, Result<Imported, E>)> {
+        let mut results: Vec<(K, Option<Result<Imported, E>>)> = Vec::with_capacity(lines.len());
         let mut good = Vec::with_capacity(lines.len());
         let (mut ids, mut repeats) = (HashSet::with_capacity(lines.len()), Vec::new());
-        for (place, (number, line)) in lines.into_iter().enumerate() {
+        for (place, (key, line)) in lines.into_iter().enumerate() {
             let refused = match line {
                 Ok(new) => match self.first_registration(&new, act) {
                     Ok(change) => {
@@ -82,7 +83,7 @@ impl Registrar {
                 },
                 Err(error) => Some(Err(error)),
             };
-            results.push((number, refused));
+            results.push((key, refused));
         }
         for (place, result) in self.register_all(good, act).await {
             results[place].1 = Some(result.map_err(E::from));
@@ -93,7 +94,7 @@ impl Registrar {
         }
         let complete = results
             .into_iter()
-            .filter_map(|(number, result)| Some((number, result?)));
+            .filter_map(|(key, result)| Some((key, result?)));
         complete.collect()
     }
 

@@ -6,7 +6,7 @@ use leafgate_access::{ApiKeyId, EnrolmentTokenId, Permission, Scope, Target};
 use leafgate_api::ProblemType;
 use leafgate_identity::{DeviceId, TrustDomainName, TrustDomains};
 use leafgate_registrar::{Registrar, RegistrarError, target};
-use leafgate_registry::{DeviceRecord, DeviceStore, NewDevice, StoreError};
+use leafgate_registry::{Act, Actor, DeviceRecord, DeviceStore, NewDevice, StoreError};
 use leafgate_runtime::{Clock, Shutdown};
 use tokio::sync::Semaphore;
 
@@ -55,6 +55,8 @@ pub(crate) struct App {
     pub(crate) room: Semaphore,
     /// Streams of events that may still be begun.
     pub(crate) streams: Arc<Semaphore>,
+    /// Requests about many devices that may still be begun.
+    pub(crate) bulk: Arc<Semaphore>,
     /// Verifications of the audit trail, which read all of it: one at a time.
     pub(crate) verifications: Semaphore,
 }
@@ -88,6 +90,12 @@ impl App {
 }
 
 impl App {
+    /// Something that somebody does at this moment.
+    pub(crate) fn act(&self, actor: Actor) -> Act {
+        let at = self.clock.now();
+        Act { actor, at }
+    }
+
     /// Returns when what was revoked up to now is on the lists and in the answers that are served.
     pub(crate) async fn serve_revocations(&self) -> Result<(), Problem> {
         let served = async {

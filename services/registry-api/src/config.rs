@@ -140,6 +140,8 @@ pub struct LimitsConfig {
     pub requests: usize,
     /// Streams of events at a time; more are refused with 503.
     pub event_streams: usize,
+    /// Imports, exports and changes of many devices at a time; more are refused with 503.
+    pub bulk_requests: usize,
     /// How long the TLS handshake and each request's head may take, in seconds.
     pub header_timeout_secs: u64,
     /// How long a request's body may take, in seconds.
@@ -182,6 +184,7 @@ impl Default for LimitsConfig {
             connections: 4_096,
             requests: 256,
             event_streams: 64,
+            bulk_requests: 8,
             header_timeout_secs: 10,
             body_timeout_secs: 30,
             drain_secs: 20,

@@ -90,7 +90,9 @@ impl<Q: DeserializeOwned + Send> FromRequestParts<Arc<App>> for Read<Q> {
 }
 
 /// The parameters of a query, all of which must be known, and none of which may stand twice.
-fn query_pairs<Q: DeserializeOwned>(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
+pub(crate) fn query_pairs<Q: DeserializeOwned>(
+    uri: &Uri,
+) -> Result<Vec<(String, String)>, Problem> {
     let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
         .map_err(|error| Problem::malformed(error.body_text()))?;
     let known = fields_of::<Q>();
@@ -240,7 +242,11 @@ fn unsupported(what: &str) -> Problem {
 
 /// Reads the JSON of a body straight into its type, so that what stands twice or is unknown is refused.
 fn parse_body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let bytes = if bytes.is_empty() { b"{}" } else { bytes };
+    parse_json(if bytes.is_empty() { b"{}" } else { bytes })
+}
+
+/// Reads JSON as strictly.
+pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut deserializer);
     let value = parsed.map_err(|error| {

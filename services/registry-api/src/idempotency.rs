@@ -10,6 +10,7 @@ use leafgate_registrar::{ErrorKind, RecordedRequest, Registrar, RegistrarError, 
 use leafgate_registry::{Act, Actor, DocumentName};
 
 use crate::app::App;
+use crate::authenticate::Caller;
 use crate::extract::{Command, IfMatch};
 use crate::problem::Problem;
 
@@ -105,14 +106,18 @@ impl<T> Command<T> {
 
     /// For what is asked again because its answer is needed: neither the version nor the key stand in its way.
     pub(crate) fn acting_again(&self, app: &App, permission: Permission) -> Acting {
-        let principal = &self.caller.principal;
+        self.caller.acting(app, permission)
+    }
+}
+
+impl Caller {
+    /// An act of the caller that needs this permission on every device that it changes.
+    pub(crate) fn acting(&self, app: &App, permission: Permission) -> Acting {
+        let principal = &self.principal;
         let actor = Actor::parse(&principal.name).expect("principals have short plain names");
         Acting {
             registrar: app.registrar.on_behalf_of(principal, permission),
-            act: Act {
-                actor,
-                at: app.clock.now(),
-            },
+            act: app.act(actor),
         }
     }
 }

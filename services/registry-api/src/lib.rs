@@ -9,6 +9,7 @@ mod api_keys;
 mod app;
 mod audit;
 mod authenticate;
+mod bulk;
 mod certificates;
 mod common_name;
 mod config;

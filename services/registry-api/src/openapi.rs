@@ -1,6 +1,8 @@
 //! The OpenAPI document: what the handlers say of themselves, and what holds for all of them.
 
-use leafgate_api::{ProblemDocument, ProblemType};
+use leafgate_api::{
+    BulkResult, Device, ImportResult, ProblemDocument, ProblemType, RegisterDevice,
+};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
@@ -18,7 +20,7 @@ Devices, their certificates, and everything that was done to them.
 #[derive(OpenApi)]
 #[openapi(
     info(title = "leafgate registry API"),
-    components(schemas(ProblemDocument))
+    components(schemas(ProblemDocument, RegisterDevice, ImportResult, BulkResult, Device))
 )]
 struct Frame;
 
@@ -100,7 +102,10 @@ fn operations(document: &mut Value) -> Vec<(String, String, &mut Value)> {
 fn complete(path: &str, method: &str, operation: &mut Value) {
     let reads = method == "get";
     // What leaves no trace in the registry has neither version nor memory.
-    let acts = !reads && !path.starts_with("/v1/audit") && !path.ends_with("/disconnect");
+    let acts = !reads
+        && !path.starts_with("/v1/audit")
+        && !path.starts_with("/v1/bulk")
+        && !path.ends_with("/disconnect");
     add_problems(operation, OF_EVERY_OPERATION);
     if path.contains('{') {
         add_problems(operation, &[404]);
@@ -116,7 +121,7 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         add_problems(operation, &[412]);
         add_parameter(operation, "IfMatch");
     }
-    if path.starts_with("/v1/events") {
+    if path.starts_with("/v1/events") || path == "/v1/bulk/apply" {
         add_problems(operation, &[409]);
     }
     let answers_device = json!({ "$ref": "#/components/schemas/Device" });

@@ -176,6 +176,7 @@ fn kind_of(error: &RegistrarError) -> Option<ProblemType> {
         E::NotIssuable { .. } => P::StateIllegal,
         E::IssuerForeign { .. } => P::IssuerForeign,
         E::VersionDiffers { .. } => P::VersionMismatch,
+        E::CountDiffers { .. } => P::CountDiffers,
         E::Change(source) => match source {
             BuildChangeError::IdTaken { .. } => P::DeviceExists,
             BuildChangeError::CertificateUnknown { .. } => P::CertificateUnknown,

@@ -14,8 +14,8 @@ use crate::observe::observe;
 use crate::problem::Problem;
 use crate::renewal::{TrustedProxies, read_client, refuse_misread};
 use crate::{
-    api_keys, audit, certificates, devices, enrol, enrolment_tokens, est, events, issuers, meta,
-    openapi, renewal, sessions,
+    api_keys, audit, bulk, certificates, devices, enrol, enrolment_tokens, est, events, issuers,
+    meta, openapi, renewal, sessions,
 };
 
 /// The service behind the API's listener.
@@ -62,6 +62,7 @@ fn secured() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::default()
         .merge(devices::routes())
         .merge(sessions::routes())
+        .merge(bulk::routes())
         .merge(certificates::routes())
         .merge(api_keys::routes())
         .merge(enrolment_tokens::routes())

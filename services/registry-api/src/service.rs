@@ -139,6 +139,7 @@ impl RegistryService {
             metrics,
             room: Semaphore::new(config.limits.requests),
             streams: Arc::new(Semaphore::new(config.limits.event_streams)),
+            bulk: Arc::new(Semaphore::new(config.limits.bulk_requests)),
             verifications: Semaphore::new(1),
             limits: config.limits,
             openapi: openapi_document().into(),

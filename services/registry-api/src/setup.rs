@@ -80,6 +80,8 @@ fn check_limits(limits: &LimitsConfig, problems: &mut SetUpProblems) {
     for (key, is_zero) in [
         ("connections", limits.connections == 0),
         ("requests", limits.requests == 0),
+        ("event_streams", limits.event_streams == 0),
+        ("bulk_requests", limits.bulk_requests == 0),
         ("header_timeout_secs", limits.header_timeout_secs == 0),
         ("body_timeout_secs", limits.body_timeout_secs == 0),
     ] {

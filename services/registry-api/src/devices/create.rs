@@ -65,7 +65,8 @@ pub(super) async fn create_device(
     Ok(response)
 }
 
-fn described(app: &App, body: &RegisterDevice) -> Result<NewDevice, Problem> {
+/// The device that a request describes.
+pub(crate) fn described(app: &App, body: &RegisterDevice) -> Result<NewDevice, Problem> {
     let RegisterDevice {
         id,
         device_type,
@@ -85,7 +86,7 @@ fn described(app: &App, body: &RegisterDevice) -> Result<NewDevice, Problem> {
 }
 
 /// What the caller may know of the device that has the id.
-async fn taken(app: &App, caller: &Caller, id: &DeviceId, problem: Problem) -> Problem {
+pub(crate) async fn taken(app: &App, caller: &Caller, id: &DeviceId, problem: Problem) -> Problem {
     let detail = match app.store.load(id).await {
         Ok(Some(record)) if caller.reaches(&record) => described_as_taken(&record),
         Ok(None) if caller.reaches_everything() => problem.detail,

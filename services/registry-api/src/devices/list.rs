@@ -71,7 +71,15 @@ pub(super) async fn list_devices(
         .common_name_prefix
         .as_deref()
         .map(|prefix| CommonNamePrefix::new(&app.domains, prefix));
-    let Some(query) = query_of(&filter, &caller, names.as_ref())? else {
+    let conditions = DeviceConditions {
+        state: filter.state,
+        device_type: filter.device_type,
+        attribute: filter.attribute,
+        site: filter.site,
+        id_prefix: filter.id_prefix,
+        expires_by: filter.expires_by,
+    };
+    let Some(query) = query_of(&conditions, &caller, names.as_ref())? else {
         return Ok(Json(DeviceList {
             devices: Vec::new(),
             next_page_token: None,
@@ -127,30 +135,42 @@ impl Listing for Devices<'_> {
     }
 }
 
+/// What devices can be looked for by, as clients write it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DeviceConditions {
+    pub(crate) state: Option<DeviceState>,
+    pub(crate) device_type: Option<String>,
+    /// As NAME=VALUE.
+    pub(crate) attribute: Option<String>,
+    pub(crate) site: Option<String>,
+    pub(crate) id_prefix: Option<String>,
+    pub(crate) expires_by: Option<UnixMs>,
+}
+
 /// What the store is asked for; nothing if no device can meet it.
-fn query_of(
-    filter: &Filter,
+pub(crate) fn query_of(
+    conditions: &DeviceConditions,
     caller: &Caller,
     names: Option<&CommonNamePrefix<'_>>,
 ) -> Result<Option<Query>, Problem> {
     let scope = &caller.principal.authority.scope;
-    let Some(id_prefix) = both_prefixes(filter.id_prefix.as_deref(), names) else {
+    let Some(id_prefix) = both_prefixes(conditions.id_prefix.as_deref(), names) else {
         return Ok(None);
     };
     Ok(Some(Query {
-        state: filter.state,
-        device_type: filter
+        state: conditions.state,
+        device_type: conditions
             .device_type
             .clone()
             .or_else(|| only(&scope.device_types)),
-        attribute: filter
+        attribute: conditions
             .attribute
             .as_deref()
             .map(name_and_value)
             .transpose()?,
-        site: filter.site.clone().or_else(|| only(&scope.sites)),
+        site: conditions.site.clone().or_else(|| only(&scope.sites)),
         id_prefix,
-        expires_by: filter.expires_by,
+        expires_by: conditions.expires_by,
         ..Query::default()
     }))
 }

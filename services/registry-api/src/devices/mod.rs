@@ -18,6 +18,8 @@ use leafgate_registry::DeviceRecord;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use self::create::{described, taken};
+pub(crate) use self::list::{DeviceConditions, query_of};
 use crate::app::App;
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {

@@ -3,6 +3,7 @@
 
 mod api_keys;
 mod authentication;
+mod bulk;
 mod certificates;
 mod devices;
 mod events;
