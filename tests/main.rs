@@ -21,6 +21,7 @@ mod ocsp;
 mod outages;
 mod races;
 mod refusals;
+mod registry_faults;
 mod registry_over_nats;
 mod replicas;
 mod repository;

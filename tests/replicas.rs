@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::support::devices::{Door, confirm, connects, log_in_with_retry};
 use crate::support::observer::Observer;
-use crate::support::{PATIENCE, TestSite, act, eventually, machine, options};
+use crate::support::{PATIENCE, TestSite, act, eventually, machine, options, scale};
 
 /// Log-ins in a stream, times `LEAFGATE_TEST_SCALE`.
 const LOG_INS: usize = 200;
@@ -36,8 +36,7 @@ fn two_replicas() -> SiteOptions {
 }
 
 fn log_ins() -> usize {
-    let scale = std::env::var("LEAFGATE_TEST_SCALE").ok();
-    scale.map_or(LOG_INS, |scale| scale.parse::<usize>().unwrap() * LOG_INS)
+    LOG_INS * scale()
 }
 
 /// Logs all in, `PARALLEL` at once; the outcomes in the order of the ids.

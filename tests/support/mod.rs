@@ -88,6 +88,12 @@ pub async fn machine() -> tokio::sync::MutexGuard<'static, ()> {
     MACHINE.lock().await
 }
 
+/// How many times larger than in `make test` a scenario is to be.
+pub fn scale() -> usize {
+    let scale = std::env::var("LEAFGATE_TEST_SCALE").ok();
+    scale.map_or(1, |scale| scale.parse().unwrap())
+}
+
 /// A running site in a folder of its own.
 pub struct TestSite {
     pub site: LocalSite,

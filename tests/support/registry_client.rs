@@ -103,6 +103,16 @@ impl RegistryClient {
         }
         request.send().await
     }
+
+    /// A POST of lines of JSON that may fail on its way.
+    pub async fn send_lines(&self, path: &str, lines: String) -> reqwest::Result<Response> {
+        let mut request = self.http.post(format!("{}{path}", self.url)).body(lines);
+        request = request.header("content-type", "application/x-ndjson");
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        request.send().await
+    }
 }
 
 async fn read(answer: Response) -> (StatusCode, Value) {
