@@ -209,7 +209,7 @@ impl Client {
             let serial = issued["serial"].as_str().unwrap().to_owned();
             self.note(|acknowledged| acknowledged.issued.insert(id.to_owned(), serial));
         }
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             let path = format!("/v1/devices/{id}/revoke");
             if self.granted(&path, &json!({})).await.is_some() {
                 self.note(|acknowledged| acknowledged.revoked.insert(id.to_owned()));
