@@ -19,6 +19,7 @@ test: test-tools ## format check, clippy with warnings as errors, all tests
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- --deny warnings
 	test -z "$$(gofmt -l $(GO_SOURCES))"
+	shellcheck scripts/*.sh .ci/run
 	cd loadtest/peers/go-callout && go vet ./... && go test ./...
 	$(CARGO) test --workspace --quiet
 

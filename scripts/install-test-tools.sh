@@ -3,7 +3,8 @@
 #   faketime          shifts the wall clock of one process
 #   docker.io, …      an engine for the test of docker-compose.yml, unless DOCKER_HOST names one
 #   busybox-static    the shell of the images that this test makes
-#   curl              asks the registry's API
+#   curl, jq          ask the registry's API, as the scripts for devices do
+#   ShellCheck        lints the scripts
 # Does nothing where it is all there already.
 set -euo pipefail
 
@@ -21,7 +22,7 @@ is_installed() { # PACKAGE
 command -v dpkg-query >/dev/null || die "the end-to-end tests need Debian's package faketime" \
   "run them on Debian or Ubuntu, or in a container of one"
 
-packages=(faketime busybox-static curl)
+packages=(faketime busybox-static curl jq shellcheck)
 # By its programs: Docker's own packages do as well, and Debian's would take their place.
 command -v docker-compose >/dev/null || docker compose version >/dev/null 2>&1 || packages+=(docker-compose)
 if [[ -z ${DOCKER_HOST:-} ]]; then

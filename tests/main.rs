@@ -25,4 +25,5 @@ mod registry_faults;
 mod registry_over_nats;
 mod replicas;
 mod repository;
+mod scripts;
 mod support;
