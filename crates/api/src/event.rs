@@ -80,6 +80,55 @@ pub struct AuditReport {
     /// Which life of the feed this is.
     #[schema(value_type = schema::Epoch)]
     pub epoch: String,
+    /// How many signed checkpoints the chain was compared with, and passes through.
+    #[serde(default)]
+    pub checkpoints: u64,
+    /// When the registry was restored from a backup. Each must be known to somebody.
+    #[serde(default)]
+    pub restores: Vec<Restore>,
+}
+
+/// A restore of the registry from a backup, which began a new epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Restore {
+    /// The event that began it.
+    pub seq: u64,
+    /// When.
+    #[schema(value_type = schema::Time)]
+    pub at: UnixMs,
+    /// How many signed checkpoints are of events that were lost by it.
+    pub lost_checkpoints: u64,
+}
+
+/// A signed statement of what the newest event was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Checkpoint {
+    /// Which life of the feed it is of.
+    #[schema(value_type = schema::Epoch)]
+    pub epoch: String,
+    /// The newest event.
+    pub seq: u64,
+    /// Its hash.
+    #[schema(value_type = schema::Sha256)]
+    pub hash: EventHash,
+    /// When it was the newest.
+    #[schema(value_type = schema::Time)]
+    pub at: UnixMs,
+    /// The SHA-256 of the signer's public key (SubjectPublicKeyInfo).
+    #[schema(value_type = schema::Sha256)]
+    pub key: String,
+    /// The Ed25519 signature (base64) of five lines: `leafgate audit checkpoint 1`, `epoch …`, `seq …`, `hash …`, `at …`.
+    pub signature: String,
+}
+
+/// Checkpoints in the order of their events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CheckpointList {
+    /// The checkpoints.
+    pub checkpoints: Vec<Checkpoint>,
+    /// `after` for the next page; null on the last one.
+    #[schema(required)]
+    pub next_after: Option<u64>,
 }
 
 impl AuditReport {
@@ -91,6 +140,8 @@ impl AuditReport {
             events: position.seq,
             head: position.hash.to_string(),
             epoch: position.epoch.to_string(),
+            checkpoints: 0,
+            restores: Vec::new(),
         }
     }
 

@@ -29,7 +29,7 @@ pub use enrolment::{
     Admits, CreateEnrolmentToken, CreatedEnrolmentToken, Enrol, EnrolledDevice, EnrolmentToken,
     EnrolmentTokenList, Renew, Unnamed,
 };
-pub use event::{AuditReport, Event, EventList};
+pub use event::{AuditReport, Checkpoint, CheckpointList, Event, EventList, Restore};
 pub use explanation::{
     Explanation, Grant, GrantLifetime, GrantLimits, GrantResponses, GrantSubjects,
 };

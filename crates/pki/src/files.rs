@@ -34,7 +34,10 @@ pub(crate) fn read_key(path: &Path) -> Result<Zeroizing<KeyPair>, ReadCaFileErro
 
 /// Reads a file that only its owner may read; or its group, where this process is not the owner,
 /// as with a Kubernetes `fsGroup`.
-pub(crate) fn read_secret(path: &Path) -> Result<SecretString, ReadCaFileError> {
+///
+/// # Errors
+/// [`ReadCaFileError`]
+pub fn read_secret(path: &Path) -> Result<SecretString, ReadCaFileError> {
     let unreadable = |source| ReadCaFileError::unreadable(path, source);
     let file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
@@ -62,7 +65,10 @@ fn read_bounded(file: File, path: &Path) -> Result<SecretString, ReadCaFileError
 }
 
 /// Writes a file that does not exist yet: complete and on disk, or not at all.
-pub(crate) fn write_new(path: &Path, content: &str, mode: u32) -> Result<(), WriteCaFileError> {
+///
+/// # Errors
+/// The file exists, or can't be written.
+pub fn write_new(path: &Path, content: &str, mode: u32) -> Result<(), WriteCaFileError> {
     let failed = |source| WriteCaFileError {
         path: path.into(),
         source,

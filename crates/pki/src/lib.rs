@@ -32,7 +32,9 @@ pub use csr::{MAX_CSR_BYTES, ParseCsrError};
 pub use directory::{CaDirectory, InitCaError, OpenCaError, RootKey, init, init_with_root_crl_url};
 pub use embedded::{EmbeddedCa, LoadCaError};
 pub use encoding::crl_pem;
-pub use files::{ReadCaFileError, WriteCaFileError};
+pub use files::{
+    ReadCaFileError, WriteCaFileError, read_secret as read_secret_file, write_new as write_new_file,
+};
 pub use issuer::{
     CrlReason, IssueError, Issued, Issuer, PrepareError, Prepared, RevokedEntry, SignCrlError,
 };

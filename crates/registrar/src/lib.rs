@@ -17,6 +17,7 @@ mod api_keys;
 mod audit;
 mod bulk;
 mod certificates;
+mod checkpoints;
 mod crls;
 mod devices;
 mod documents;
@@ -38,9 +39,15 @@ mod services;
 mod signed;
 mod tries;
 
-pub use audit::{AuditReport, VerifyAuditError, verify_audit};
+pub use audit::{
+    AuditReport, Restore, VerifyAuditError, start_epoch, verify_audit, verify_audit_against,
+};
 pub use bulk::{BulkResult, DeviceFilter};
 pub use certificates::{CertificateKey, DeviceCredentials};
+pub use checkpoints::{
+    AdvanceError, Checkpoint, CheckpointError, CheckpointFolder, CheckpointKey,
+    CheckpointPublicKey, Checkpointer, SignedCheckpoint,
+};
 pub use crls::{SignedCrl, crl_reason};
 pub use devices::DeviceAction;
 pub use enrolment::{EnrolError, EnrolmentBar, TokenEnd, TokenStatus};

@@ -11,6 +11,7 @@ use leafgate_runtime::{Clock, Shutdown};
 use tokio::sync::Semaphore;
 
 use crate::authenticate::{ApiKeys, Caller};
+use crate::checkpoints::Checkpoints;
 use crate::config::LimitsConfig;
 use crate::feed::Feed;
 use crate::guesses::Guesses;
@@ -49,6 +50,7 @@ pub(crate) struct App {
     pub(crate) limits: LimitsConfig,
     /// The API's description (JSON).
     pub(crate) openapi: Bytes,
+    pub(crate) checkpoints: Option<Arc<Checkpoints>>,
     /// Told when the service is to end.
     pub(crate) shutdown: Shutdown,
     /// Requests that may still be begun.

@@ -9,6 +9,7 @@ use leafgate_runtime::{
 use leafgate_sessions::SystemConfig;
 use serde::Deserialize;
 
+use crate::checkpoints::AuditConfig;
 use crate::nats::NatsConfig;
 use crate::oidc::OidcConfig;
 use crate::status::StatusSettings;
@@ -36,6 +37,8 @@ pub struct Config {
     pub policy: Option<PolicyConfig>,
     /// Log-in of people by access tokens; without it only API keys count.
     pub oidc: Option<OidcConfig>,
+    /// Signed checkpoints of the audit trail; without it there are none.
+    pub audit: Option<AuditConfig>,
     /// The leaf cluster; without it nothing is heard of log-ins.
     pub nats: Option<NatsConfig>,
     /// The connection to its system account, by which sessions are found and ended.
@@ -231,6 +234,9 @@ impl Config {
         }
         if let Some(oidc) = &mut self.oidc {
             oidc.resolve_paths(folder);
+        }
+        if let Some(audit) = &mut self.audit {
+            audit.resolve_paths(folder);
         }
         self.store.resolve_paths(folder);
     }

@@ -6,6 +6,7 @@ use leafgate_registry::{Event, FeedPosition, StoreError};
 use leafgate_runtime::{Readiness, ReadinessReport, Shutdown};
 use tokio::sync::watch;
 
+use crate::checkpoints::Checkpoints;
 use crate::metrics::Metrics;
 use crate::status::RevocationStatus;
 
@@ -96,6 +97,7 @@ impl FeedSink for Followers {
 pub(crate) struct ApiReadiness {
     pub(crate) feed: Arc<Feed>,
     pub(crate) shutdown: Shutdown,
+    pub(crate) checkpoints: Option<Arc<Checkpoints>>,
 }
 
 impl Readiness for ApiReadiness {
@@ -103,6 +105,9 @@ impl Readiness for ApiReadiness {
         let mut degraded = Vec::new();
         if self.feed.fails.load(Ordering::Relaxed) {
             degraded.push("the registry can't be read: requests are answered with 503".to_owned());
+        }
+        if self.checkpoints.as_ref().is_some_and(|it| it.fail()) {
+            degraded.push("no checkpoint of the audit trail can be made: see the log".to_owned());
         }
         ReadinessReport {
             ready: !self.shutdown.is_cancelled(),

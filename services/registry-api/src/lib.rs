@@ -11,6 +11,7 @@ mod audit;
 mod authenticate;
 mod bulk;
 mod certificates;
+mod checkpoints;
 mod common_name;
 mod config;
 mod devices;
@@ -44,6 +45,7 @@ mod sessions;
 mod setup;
 pub mod status;
 
+pub use checkpoints::AuditConfig;
 pub use config::{
     CaConfig, CertificatesConfig, Config, HealthConfig, HttpConfig, LimitsConfig, PolicyConfig,
     ProxiedConfig, StatusConfig,

@@ -19,6 +19,8 @@ pub(crate) struct Metrics {
     pub(crate) event_streams: Gauge,
     pub(crate) feed_sequence: Gauge,
     pub(crate) store_failures: Counter,
+    pub(crate) checkpoint_sequence: Gauge,
+    pub(crate) checkpoint_failures: Counter,
     pub(crate) log_lines_dropped: Gauge,
 }
 
@@ -62,6 +64,14 @@ impl Metrics {
             event_streams: add.default("event_streams", "Open streams of events"),
             feed_sequence: add.default("feed_sequence", "Last registry event seen"),
             store_failures: add.default("store_failures", "Failed attempts to follow the registry"),
+            checkpoint_sequence: add.default(
+                "checkpoint_sequence",
+                "Last registry event that a checkpoint was signed of here",
+            ),
+            checkpoint_failures: add.default(
+                "checkpoint_failures",
+                "Failed attempts to sign a checkpoint of the audit trail",
+            ),
             log_lines_dropped: add.default(
                 "log_lines_dropped",
                 "Log writes dropped because the log's reader was too slow",

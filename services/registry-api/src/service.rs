@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::authenticate::ApiKeys;
+use crate::checkpoints::CheckpointKeeper;
 use crate::feed::{ApiReadiness, Feed, Followers};
 use crate::guesses::Guesses;
 use crate::issuers::Authority;
@@ -34,6 +35,7 @@ const FORGET_EVERY: usize = 60;
 /// A registry API with its addresses bound and everything loaded.
 pub struct RegistryService {
     app: Arc<App>,
+    keeper: Option<CheckpointKeeper>,
     links: Option<Links>,
     tls: TlsFiles,
     api: ApiListener,
@@ -80,6 +82,7 @@ impl RegistryService {
             tls,
             nats,
             oidc,
+            checkpoints,
         } = setup;
         let mut registry = Registry::default();
         let metrics = Arc::new(Metrics::register(&mut registry));
@@ -105,6 +108,14 @@ impl RegistryService {
             },
             &mut registry,
         );
+        let (checkpoints, keeper) = match checkpoints {
+            Some(checkpoints) => {
+                let (checkpoints, keeper) =
+                    checkpoints.open(&store).context("[audit] checkpoint_dir")?;
+                (Some(Arc::new(checkpoints)), Some(keeper))
+            }
+            None => (None, None),
+        };
         let domains = Arc::new(domains);
         let registrar = Registrar::new(
             Arc::clone(&store),
@@ -142,11 +153,13 @@ impl RegistryService {
             bulk: Arc::new(Semaphore::new(config.limits.bulk_requests)),
             verifications: Semaphore::new(1),
             limits: config.limits,
+            checkpoints,
             openapi: openapi_document().into(),
             shutdown,
         });
         Ok(Self {
             app,
+            keeper,
             links,
             tls,
             api,
@@ -184,6 +197,7 @@ impl RegistryService {
         let acceptor = self.tls.acceptor().context("TLS")?;
         let Self {
             app,
+            keeper,
             links,
             tls,
             api,
@@ -217,8 +231,12 @@ impl RegistryService {
         let readiness = Arc::new(ApiReadiness {
             feed: Arc::clone(&app.feed),
             shutdown: shutdown.clone(),
+            checkpoints: app.checkpoints.clone(),
         });
         let health = tokio::spawn(health.serve(readiness, Arc::new(metrics), background.clone()));
+        let signing = Shutdown::new();
+        let keeping = keeper.map(|keeper| keeper.keep(Arc::clone(&app), signing.clone()));
+        let keeping = keeping.map(tokio::spawn);
         let refusals = Shutdown::new();
         let recording = Arc::clone(&app);
         let until = refusals.clone();
@@ -258,6 +276,10 @@ impl RegistryService {
         );
         refusals.cancel();
         recording.await.context("recording refusals")?;
+        signing.cancel();
+        if let Some(keeping) = keeping {
+            keeping.await.context("signing the audit trail")?;
+        }
         background.cancel();
         status.await.context("status listener")?;
         health.await.context("health listener")??;

@@ -6,6 +6,7 @@ use leafgate_pki::StatusUrl;
 use leafgate_policy::{Constants, PolicySet, PolicySource};
 use leafgate_runtime::{SetUpError, SetUpProblems, TrustDomainConfig, read_text};
 
+use crate::checkpoints::CheckpointSetup;
 use crate::config::{Config, LimitsConfig, PolicyConfig, ProxiedConfig, StatusConfig};
 use crate::listener::TlsFiles;
 use crate::nats::Logins;
@@ -22,6 +23,7 @@ pub struct Setup {
     pub(crate) tls: TlsFiles,
     pub(crate) nats: Option<Logins>,
     pub(crate) oidc: Option<OidcVerifier>,
+    pub(crate) checkpoints: Option<CheckpointSetup>,
 }
 
 /// What the callout decides by.
@@ -53,6 +55,8 @@ impl Setup {
         let nats = Logins::load(&config, &mut problems);
         let oidc = config.oidc.as_ref();
         let oidc = oidc.and_then(|oidc| OidcVerifier::load(oidc, &mut problems));
+        let audit = config.audit.as_ref();
+        let checkpoints = audit.and_then(|audit| CheckpointSetup::load(audit, &mut problems));
         let tls = TlsFiles::open(&config.http.cert_file, &config.http.key_file);
         let tls = problems.note("[http] cert_file and key_file", tls.map_err(Into::into));
         let loaded = domains
@@ -66,6 +70,7 @@ impl Setup {
                 tls,
                 nats,
                 oidc,
+                checkpoints,
             });
         problems.finish(loaded)
     }

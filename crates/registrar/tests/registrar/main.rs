@@ -24,6 +24,7 @@ mod api_keys;
 mod audit;
 mod bulk;
 mod certificates;
+mod checkpoints;
 mod crash;
 mod crls;
 mod devices;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leafgate_identity::{TrustDomain, TrustDomains, UnixMs};
-use leafgate_registrar::Registrar;
+use leafgate_registrar::{CheckpointKey, Registrar};
+use leafgate_registry::DeviceStore;
 use leafgate_registry_api::Config;
 use leafgate_runtime::Clock;
 #[expect(
@@ -40,6 +41,7 @@ pub(super) async fn make(config: &Path, out: &Path, context: &Context) -> Result
         .map_err(|error| CliError::caused(Exit::Usage, &error))?;
     let draft = Draft::private(out).map_err(|error| CliError::file("write", out, &error))?;
     let registrar = registrar(&config).await?;
+    let checkpoint_key = make_checkpoint_key(&config)?;
     let act = context.act();
     let expires_at = act.at.saturating_add(LIFETIME);
     let (key, text) = registrar
@@ -57,9 +59,34 @@ pub(super) async fn make(config: &Path, out: &Path, context: &Context) -> Result
     context.console.show(&view, |_| {
         let expires = relative(key.expires_at, context.clock.now());
         let what = format!("an API key that may do everything, expires {expires}");
-        format!("the registry is ready\n{}", explain_files(&[(out, &what)]))
+        let mut files = vec![(out, what.as_str())];
+        files.extend(checkpoint_key.map(|key| (key, "what signs checkpoints of the audit trail")));
+        format!("the registry is ready\n{}", explain_files(&files))
     })?;
     Ok(Exit::Done)
+}
+
+/// Makes the key that signs checkpoints of the audit trail, where the configuration names one that is not there.
+fn make_checkpoint_key(config: &Config) -> Result<Option<&Path>, CliError> {
+    let file = config
+        .audit
+        .as_ref()
+        .map(|audit| &*audit.checkpoint_key_file);
+    let Some(file) = file.filter(|file| matches!(file.try_exists(), Ok(false))) else {
+        return Ok(None);
+    };
+    CheckpointKey::create(file).map_err(|error| CliError::caused(Exit::Usage, &error))?;
+    Ok(Some(file))
+}
+
+/// The store of a leafgate-registry of this configuration.
+pub(super) async fn open_store_of(
+    config: &Path,
+    context: &Context,
+) -> Result<Arc<dyn DeviceStore>, CliError> {
+    let config = Config::load(config, &context.environment)
+        .map_err(|error| CliError::caused(Exit::Usage, &error))?;
+    Ok(open_store(&config.store).await?)
 }
 
 async fn registrar(config: &Config) -> Result<Registrar, CliError> {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use leafgate_pki::{CaDirectory, RootKey};
-use leafgate_registrar::Registrar;
-use leafgate_registry::DeviceStore;
+use leafgate_registrar::{Registrar, start_epoch};
+use leafgate_registry::{DeviceStore, Epoch};
 use leafgate_runtime::read_secret;
 use secrecy::SecretString;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use super::error::{CliError, Exit};
 use super::files::explain_files;
 use super::first_key;
 use crate::local::{LocalDir, OpenLocalDirError, make_registrar, open_existing_registrar};
-use crate::wiring::open_local_store_read_only;
+use crate::wiring::{open_local_store, open_local_store_read_only};
 
 /// Which registry to work on.
 #[derive(Debug, clap::Args)]
@@ -64,6 +64,18 @@ enum Command {
         #[arg(long, value_name = "FILE", requires = "config")]
         admin_key_out: Option<PathBuf>,
     },
+    /// Say that the registry was restored from a backup: whoever followed it reads everything anew.
+    NewEpoch {
+        /// The configuration of a leafgate-registry: begin a new epoch of the registry that it serves, not of one in a folder.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+#[derive(Serialize)]
+struct NewEpochView {
+    epoch: String,
+    seq: u64,
 }
 
 #[derive(Serialize)]
@@ -76,18 +88,43 @@ struct InitView<'a> {
 }
 
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliError> {
-    let Command::Init {
-        root_out,
-        passphrase_file,
-        config,
-        admin_key_out,
-    } = &arguments.command;
+    let (root_out, passphrase_file, config, admin_key_out) = match &arguments.command {
+        Command::Init {
+            root_out,
+            passphrase_file,
+            config,
+            admin_key_out,
+        } => (root_out, passphrase_file, config, admin_key_out),
+        Command::NewEpoch { config } => {
+            return new_epoch(&arguments.registry, config.as_deref(), context).await;
+        }
+    };
     if let Some((config, out)) = config.as_deref().zip(admin_key_out.as_deref()) {
         return first_key::make(config, out, context).await;
     }
     let passphrase = passphrase_file.as_deref().map(read_secret).transpose()?;
     let root_key = root_out.as_deref().zip(passphrase.as_ref());
     init(&arguments.registry.dir, root_key, context).await
+}
+
+async fn new_epoch(
+    registry: &RegistryArguments,
+    config: Option<&Path>,
+    context: &Context,
+) -> Result<Exit, CliError> {
+    let store = match config {
+        Some(config) => first_key::open_store_of(config, context).await?,
+        None => open_local_store(&registry.open_dir()?.registry()).await?,
+    };
+    let started = start_epoch(&*store, Epoch::generate(), &context.act()).await?;
+    let view = NewEpochView {
+        epoch: started.epoch.to_string(),
+        seq: started.seq,
+    };
+    context.console.show(&view, |_| {
+        format!("epoch {} begins with event {}", view.epoch, view.seq)
+    })?;
+    Ok(Exit::Done)
 }
 
 async fn init(

@@ -1,6 +1,10 @@
 use std::fs;
+use std::sync::Arc;
 
 use leafgate::local::LocalDir;
+use leafgate_identity::UnixMs;
+use leafgate_registrar::{CheckpointFolder, CheckpointKey, Checkpointer};
+use leafgate_store_sql::SqliteStore;
 use nix::unistd::{User, geteuid};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
@@ -124,4 +128,87 @@ fn events_name_who_did_what_and_when() {
     assert_eq!(seqs("--after 1 --limit 1"), [2]);
     assert_eq!(seqs("--after 3"), [0; 0]);
     assert_eq!(desk.ok("audit list --after 3"), "no events\n");
+}
+
+/// A registry, and a service of it that has signed its audit trail.
+fn with_checkpoints() -> (Desk, CheckpointFolder) {
+    let desk = with_three_events();
+    let key = CheckpointKey::create(&desk.path("checkpoint.key")).unwrap();
+    let folder = CheckpointFolder::new(desk.path("kept"));
+    let registry = LocalDir::open(&desk.path(".leafgate")).unwrap().registry();
+    runtime().block_on(async {
+        let store = Arc::new(SqliteStore::open(&registry).await.unwrap());
+        let mut checkpointer = Checkpointer::open(store, key, folder.clone()).unwrap();
+        checkpointer.advance(UnixMs::new(0)).await.unwrap().unwrap();
+    });
+    (desk, folder)
+}
+
+#[test]
+fn a_chain_is_compared_with_checkpoints() {
+    let (desk, folder) = with_checkpoints();
+    desk.ok("device disable 0001");
+    let said = desk.ok("audit verify --checkpoints kept");
+    assert!(
+        said.contains("passes through 1 signed checkpoint\n"),
+        "{said}"
+    );
+    fs::copy(folder.public_key_file(), desk.path("kept.pub")).unwrap();
+    let own = "audit verify --checkpoints kept --checkpoint-key kept.pub";
+    assert_eq!(desk.json(own)["checkpoints"], 1);
+
+    // Cut, and made to look as if it had ended there.
+    tamper(&desk, "DELETE FROM events WHERE seq = 4");
+    tamper(&desk, "DELETE FROM events WHERE seq = 3");
+    tamper(
+        &desk,
+        "UPDATE feed_head SET seq = 2, hash = (SELECT hash FROM events WHERE seq = 2)",
+    );
+    desk.ok("audit verify");
+    let said = desk.fails("audit verify --checkpoints kept", 1);
+    assert!(
+        said.starts_with(
+            "error: the audit trail was cut: it ends at event 2, but event 3 was signed at"
+        ),
+        "{said}"
+    );
+    // A restore that somebody knows of.
+    let begun = desk.json("registry new-epoch");
+    assert_eq!(begun["seq"], 3);
+    let said = desk.ok("audit verify --checkpoints kept");
+    assert!(
+        said.contains("restored from a backup at event 3")
+            && said.contains("1 checkpoint lost by it"),
+        "{said}"
+    );
+    assert!(said.contains(begun["epoch"].as_str().unwrap()));
+}
+
+#[test]
+fn checkpoints_that_prove_nothing_are_refused() {
+    let (desk, folder) = with_checkpoints();
+    let other = CheckpointKey::create(&desk.path("other.key")).unwrap();
+    desk.write("other.pub", &other.public_key().to_pem());
+    let said = desk.fails(
+        "audit verify --checkpoints kept --checkpoint-key other.pub",
+        1,
+    );
+    assert!(said.contains("is signed by another key"), "{said}");
+    let said = desk.fails(
+        "audit verify --checkpoints kept --checkpoint-key none.pub",
+        2,
+    );
+    assert!(
+        said.contains("there is no checkpoint key at none.pub"),
+        "{said}"
+    );
+    let said = desk.fails("audit verify --checkpoints nowhere", 2);
+    assert!(
+        said.contains("there is no checkpoint key at nowhere/checkpoint.pub"),
+        "{said}"
+    );
+    fs::create_dir(desk.path("empty")).unwrap();
+    fs::copy(folder.public_key_file(), desk.path("empty/checkpoint.pub")).unwrap();
+    let said = desk.fails("audit verify --checkpoints empty", 2);
+    assert!(said.contains("empty holds no checkpoint"), "{said}");
 }

@@ -116,6 +116,9 @@ fn the_first_api_key_of_a_served_registry_is_made_once() {
         [[trust_domain]]
         name = "default"
         issuers = [".leafgate/ca/devices.crt"]
+        [audit]
+        checkpoint_key_file = "checkpoint.key"
+        checkpoint_dir = "checkpoints"
         "#,
     );
     let init = "registry init --config registry.toml --admin-key-out admin.key";
@@ -125,6 +128,10 @@ fn the_first_api_key_of_a_served_registry_is_made_once() {
     assert!(key.starts_with(&start) && key.ends_with('\n'));
     assert_eq!(desk.mode("admin.key"), 0o600);
     assert!(desk.path("served.db").exists());
+    assert_eq!(desk.mode("checkpoint.key"), 0o600);
+    desk.openssl("pkey -in checkpoint.key -noout");
+    let begun = desk.json("registry new-epoch --config registry.toml");
+    assert_eq!(begun["seq"], 2, "after the key's own event");
 
     fs::remove_file(desk.path("admin.key")).unwrap();
     let said = desk.fails(init, 4);

@@ -5,6 +5,7 @@ mod api_keys;
 mod authentication;
 mod bulk;
 mod certificates;
+mod checkpoints;
 mod devices;
 mod events;
 mod explain;
