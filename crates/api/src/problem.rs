@@ -61,17 +61,19 @@ problems! {
         "A page token is good only for the list that gave it, with the same filters. Repeat the filters of the first \
          request unchanged, or leave out page_token to begin anew.";
     CredentialsInvalid = "credentials-invalid", 401, "The request is not authenticated",
-        "There is no API key in the request, or none that counts. Send it as `Authorization: Bearer lgk_…`. A key may \
-         have expired or been revoked; whoever manages API keys can see that and make a new one. A device's certificate \
-         is no credential here.";
+        "There is no API key in the request and no access token, or none that counts. Send it as `Authorization: Bearer \
+         lgk_…`, or, where the service takes access tokens of an identity provider, `Authorization: Bearer <token>`. A \
+         key may have expired or been revoked; whoever manages API keys can see that and make a new one. Scripts may \
+         connect with a client certificate instead, where the service is told of one. A device's certificate is no \
+         credential here.";
     EnrolmentTokenInvalid = "enrolment-token-invalid", 401, "There is no such enrolment token",
         "The request holds no enrolment token, or one that this registry never gave or has forgotten. Send it as \
          `Authorization: Bearer lge_…`, over EST as the password of HTTP Basic with any user name.";
     RoleInsufficient = "role-insufficient", 403, "None of your roles allows this",
-        "The API key is good, but its roles do not give the permission that the detail names. Ask for a key with a \
-         role that has it.";
+        "It is known who asks, but their roles do not give the permission that the detail names. Ask for an API key, or \
+         at your identity provider, for a role that has it.";
     ScopeExceeded = "scope-exceeded", 403, "This is outside of your scope",
-        "The API key is limited to some trust domains, sites or device types. What was asked for reaches beyond them: \
+        "The API key, or the role at your identity provider, is limited to some trust domains, sites or device types. What was asked for reaches beyond them: \
          a device would be registered or moved outside of the scope, or the endpoint is about the registry as a whole.";
     GrantExceeded = "grant-exceeded", 403, "Nobody gives away more than they hold",
         "The new key would have roles or a scope that its maker does not have. Ask for fewer roles or a narrower scope.";
@@ -164,6 +166,9 @@ problems! {
     IssuerUnavailable = "issuer-unavailable", 503, "The certificate issuer can't be reached",
         "The service runs, but the issuer that signs certificates does not answer. A certificate that was prepared admits \
          nobody. Try again later.";
+    IdentityProviderUnavailable = "identity-provider-unavailable", 503, "Access tokens can't be verified now",
+        "The service can't read the keys of the identity provider, without which nobody can tell whether the access token \
+         is good. Try again later. Requests with an API key are answered meanwhile.";
     SessionsUnavailable = "sessions-unavailable", 503, "Sessions can't be found or ended now",
         "The service runs, but the nats-servers that hold the devices' sessions do not answer, or one of them did not. \
          Some sessions may have been ended. Try again later.";

@@ -230,6 +230,29 @@ impl Registrar {
         self.edit(id, edit, act).await
     }
 
+    /// Records that somebody ends this many live sessions of a device; to be called before they are ended.
+    ///
+    /// # Errors
+    /// There is no such device, or the store fails.
+    pub async fn note_disconnect(
+        &self,
+        id: &DeviceId,
+        sessions: u64,
+        act: &Act,
+    ) -> Result<(), RegistrarError> {
+        let mut tries = self.tries();
+        loop {
+            self.guard.before(&self.load(id).await?.device)?;
+            if self
+                .commit(&[Change::disconnect(id, sessions, act)])
+                .await?
+            {
+                return Ok(());
+            }
+            tries.again(id).await?;
+        }
+    }
+
     pub(crate) async fn change<E: From<RegistrarError>>(
         &self,
         id: &DeviceId,

@@ -116,7 +116,9 @@ impl Registrar {
             }
         };
         let spki = key.spki_hash();
-        let was_counted = in_preparation(&record).any(|left| left.public_key == spki);
+        // A use is a device that is let in, however many keys it comes with until it has a certificate.
+        let is_listed = presented.token.admits.ids().next().is_some();
+        let was_counted = in_preparation(&record).any(|left| is_listed || left.public_key == spki);
         let others: Vec<_> = in_preparation(&record)
             .filter(|left| left.public_key != spki)
             .map(Certificate::id)

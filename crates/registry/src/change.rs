@@ -129,6 +129,16 @@ impl Change {
         Self::new(Write::Epoch(epoch), event)
     }
 
+    /// Somebody ends this many live sessions of a device, which changes nothing that is kept.
+    pub fn disconnect(device: &DeviceId, sessions: u64, act: &Act) -> Self {
+        let event = act.event(
+            EventKind::DeviceDisconnected,
+            Some(device.clone()),
+            json!({ "sessions": sessions }),
+        );
+        Self::new(Write::Nothing, event)
+    }
+
     /// An event that changes no device and no certificate: about the documents that come with it
     /// ([`with_document`](Self::with_document)), or about something that happened.
     pub fn note(kind: EventKind, detail: Value, act: &Act) -> Self {

@@ -174,6 +174,8 @@ event_kinds! {
     DeviceRevoked => "device-revoked",
     /// A device was removed.
     DeviceDeleted => "device-deleted",
+    /// A device's live sessions were ended.
+    DeviceDisconnected => "device-disconnected",
     /// A device's type, site or attributes changed.
     DeviceEdited => "device-edited",
     /// A certificate is about to be signed.

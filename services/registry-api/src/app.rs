@@ -12,11 +12,13 @@ use tokio::sync::Semaphore;
 
 use crate::authenticate::{ApiKeys, Caller};
 use crate::checkpoints::Checkpoints;
+use crate::clients::ClientCertificates;
 use crate::config::LimitsConfig;
 use crate::feed::Feed;
 use crate::guesses::Guesses;
 use crate::issuers::Authority;
 use crate::metrics::Metrics;
+use crate::nats::LinkStates;
 use crate::oidc::OidcVerifier;
 use crate::problem::{Problem, SOON};
 use crate::refusals::Refusals;
@@ -40,6 +42,8 @@ pub(crate) struct App {
     pub(crate) sessions: Option<Sessions>,
     pub(crate) api_keys: ApiKeys,
     pub(crate) oidc: Option<OidcVerifier>,
+    pub(crate) clients: Option<ClientCertificates>,
+    pub(crate) links: LinkStates,
     pub(crate) guesses: Guesses<ApiKeyId>,
     pub(crate) token_guesses: Guesses<EnrolmentTokenId>,
     pub(crate) refusals: Refusals,

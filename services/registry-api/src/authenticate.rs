@@ -1,4 +1,5 @@
-//! Who asks: the bearer of an API key.
+//! Who asks: the bearer of an API key or of an access token, or the holder of a client certificate that the configuration
+//! names.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use leafgate_registrar::{Registrar, RegistrarError};
 use quick_cache::sync::Cache;
 
 use crate::app::App;
+use crate::clients::ClientRefusal;
 use crate::listener::Peer;
 use crate::oidc::{OidcError, OidcVerifier};
 use crate::problem::Problem;
@@ -36,6 +38,7 @@ pub(crate) struct Caller {
 enum Credential {
     ApiKey(ApiKeyId),
     AccessToken { expires_at: UnixMs },
+    Certificate { expires_at: UnixMs },
 }
 
 /// Lets only those through that are known; every route behind it has a [`Caller`].
@@ -58,7 +61,7 @@ pub(crate) async fn authenticate(
 
 async fn identify(app: &App, peer: Option<&Peer>, headers: &HeaderMap) -> Result<Caller, Problem> {
     let Some(text) = bearer(headers) else {
-        return Err(missing(peer));
+        return by_certificate(app, peer);
     };
     let address = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.address.ip());
     if let Some(verifier) = &app.oidc
@@ -119,9 +122,11 @@ async fn by_access_token(
     tracing::info!(%address, reason = error.reason(), %error, "access token refused");
     let detail = error.to_string();
     match error {
-        OidcError::KeysUnavailable { retry_after } => {
-            Err(Problem::new(ProblemType::RegistryUnavailable, detail).retry_after(retry_after))
-        }
+        OidcError::KeysUnavailable { retry_after } => Err(Problem::new(
+            ProblemType::IdentityProviderUnavailable,
+            detail,
+        )
+        .retry_after(retry_after)),
         OidcError::GrantNone { .. } => Err(Problem::new(ProblemType::RoleInsufficient, detail)),
         _ => {
             let now = app.clock.monotonic();
@@ -147,14 +152,37 @@ fn check_counts(app: &App, key: &ApiKey) -> Result<(), Problem> {
     Err(Problem::new(ProblemType::CredentialsInvalid, detail))
 }
 
-fn missing(peer: Option<&Peer>) -> Problem {
-    let presented = peer.is_some_and(|peer| !peer.certificates.is_empty());
-    let detail = if presented {
-        "a device's certificate has no right here; send an API key as Authorization: Bearer lgk_…"
-    } else {
-        "send an API key as Authorization: Bearer lgk_…"
-    };
-    Problem::new(ProblemType::CredentialsInvalid, detail)
+/// A certificate that does not count is answered with 401 and a challenge like one that is missing, not with 403
+/// (RFC 9110 section 15.5.2): with another credential the request may succeed. A device's is such a one.
+fn by_certificate(app: &App, peer: Option<&Peer>) -> Result<Caller, Problem> {
+    let presented = peer.map_or(&[][..], |peer| &peer.certificates);
+    let clients = app.clients.as_ref().filter(|_| !presented.is_empty());
+    match clients.map(|clients| clients.identify(presented, app.clock.now())) {
+        Some(Ok(known)) => Ok(Caller {
+            principal: known.principal,
+            credential: Credential::Certificate {
+                expires_at: known.expires_at,
+            },
+        }),
+        Some(Err(ClientRefusal::GrantNone { common_name })) => {
+            let detail = format!("nothing is granted to the client certificate of {common_name:?}");
+            Err(Problem::new(ProblemType::RoleInsufficient, detail))
+        }
+        Some(Err(ClientRefusal::Unverified)) | None => {
+            let why = match presented {
+                [] => "",
+                _ => {
+                    "the certificate of this connection gives no right here, as no device's does; "
+                }
+            };
+            let what = match app.oidc {
+                Some(_) => "an API key or an access token",
+                None => "an API key",
+            };
+            let detail = format!("{why}send {what} as Authorization: Bearer …");
+            Err(Problem::new(ProblemType::CredentialsInvalid, detail))
+        }
+    }
 }
 
 /// RFC 6750 section 2.1; the scheme's name is without regard to case (RFC 9110 section 11.1).
@@ -171,11 +199,12 @@ impl App {
     pub(crate) async fn still_counts(&self, caller: &Caller) -> Result<(), Problem> {
         let id = match &caller.credential {
             Credential::ApiKey(id) => id,
-            Credential::AccessToken { expires_at } if self.clock.now() < *expires_at => {
-                return Ok(());
-            }
-            Credential::AccessToken { expires_at } => {
-                let detail = format!("the access token ended at {expires_at}");
+            Credential::AccessToken { expires_at } | Credential::Certificate { expires_at } => {
+                if self.clock.now() < *expires_at {
+                    return Ok(());
+                }
+                let detail =
+                    format!("the access token or client certificate ended at {expires_at}");
                 return Err(Problem::new(ProblemType::CredentialsInvalid, detail));
             }
         };
@@ -193,7 +222,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         let caller = parts.extensions.get::<Self>().cloned();
-        caller.ok_or_else(|| missing(None))
+        caller.ok_or_else(|| Problem::new(ProblemType::CredentialsInvalid, "nobody was identified"))
     }
 }
 

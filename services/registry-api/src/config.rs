@@ -10,6 +10,7 @@ use leafgate_sessions::SystemConfig;
 use serde::Deserialize;
 
 use crate::checkpoints::AuditConfig;
+use crate::clients::ClientsConfig;
 use crate::nats::NatsConfig;
 use crate::oidc::OidcConfig;
 use crate::status::StatusSettings;
@@ -37,6 +38,8 @@ pub struct Config {
     pub policy: Option<PolicyConfig>,
     /// Log-in of people by access tokens; without it only API keys count.
     pub oidc: Option<OidcConfig>,
+    /// Log-in of scripts by certificates from a CA of its own; without it there is none.
+    pub clients: Option<ClientsConfig>,
     /// Signed checkpoints of the audit trail; without it there are none.
     pub audit: Option<AuditConfig>,
     /// The leaf cluster; without it nothing is heard of log-ins.
@@ -234,6 +237,9 @@ impl Config {
         }
         if let Some(oidc) = &mut self.oidc {
             oidc.resolve_paths(folder);
+        }
+        if let Some(clients) = &mut self.clients {
+            clients.resolve_paths(folder);
         }
         if let Some(audit) = &mut self.audit {
             audit.resolve_paths(folder);

@@ -6,7 +6,7 @@ use leafgate_registry::{Event, FeedPosition, StoreError};
 use leafgate_runtime::{Readiness, ReadinessReport, Shutdown};
 use tokio::sync::watch;
 
-use crate::checkpoints::Checkpoints;
+use crate::app::App;
 use crate::metrics::Metrics;
 use crate::status::RevocationStatus;
 
@@ -95,19 +95,23 @@ impl FeedSink for Followers {
 /// What `/readyz` says: ready until the service is to end, degraded while the registry can't be read. Then requests are
 /// answered with 503 and `Retry-After`, which tells a client more than a service that is gone.
 pub(crate) struct ApiReadiness {
-    pub(crate) feed: Arc<Feed>,
+    pub(crate) app: Arc<App>,
     pub(crate) shutdown: Shutdown,
-    pub(crate) checkpoints: Option<Arc<Checkpoints>>,
 }
 
 impl Readiness for ApiReadiness {
     fn report(&self) -> ReadinessReport {
         let mut degraded = Vec::new();
-        if self.feed.fails.load(Ordering::Relaxed) {
+        if self.app.feed.fails.load(Ordering::Relaxed) {
             degraded.push("the registry can't be read: requests are answered with 503".to_owned());
         }
-        if self.checkpoints.as_ref().is_some_and(|it| it.fail()) {
+        if self.app.checkpoints.as_ref().is_some_and(|it| it.fail()) {
             degraded.push("no checkpoint of the audit trail can be made: see the log".to_owned());
+        }
+        for (connection, without) in self.app.links.lost() {
+            degraded.push(format!(
+                "the connection to the leaf cluster for {connection} is lost: {without}"
+            ));
         }
         ReadinessReport {
             ready: !self.shutdown.is_cancelled(),

@@ -12,6 +12,7 @@ mod authenticate;
 mod bulk;
 mod certificates;
 mod checkpoints;
+mod clients;
 mod common_name;
 mod config;
 mod devices;
@@ -46,6 +47,7 @@ mod setup;
 pub mod status;
 
 pub use checkpoints::AuditConfig;
+pub use clients::{ClientGrantConfig, ClientsConfig};
 pub use config::{
     CaConfig, CertificatesConfig, Config, HealthConfig, HttpConfig, LimitsConfig, PolicyConfig,
     ProxiedConfig, StatusConfig,

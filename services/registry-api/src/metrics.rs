@@ -19,6 +19,7 @@ pub(crate) struct Metrics {
     pub(crate) event_streams: Gauge,
     pub(crate) feed_sequence: Gauge,
     pub(crate) store_failures: Counter,
+    nats_connected: Family<Connection, Gauge>,
     pub(crate) checkpoint_sequence: Gauge,
     pub(crate) checkpoint_failures: Counter,
     pub(crate) log_lines_dropped: Gauge,
@@ -40,6 +41,11 @@ struct Route {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Refusal {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Connection {
+    connection: &'static str,
 }
 
 impl Metrics {
@@ -64,6 +70,10 @@ impl Metrics {
             event_streams: add.default("event_streams", "Open streams of events"),
             feed_sequence: add.default("feed_sequence", "Last registry event seen"),
             store_failures: add.default("store_failures", "Failed attempts to follow the registry"),
+            nats_connected: add.default(
+                "nats_connected",
+                "Whether each connection to the leaf cluster lasts, by what it is for",
+            ),
             checkpoint_sequence: add.default(
                 "checkpoint_sequence",
                 "Last registry event that a checkpoint was signed of here",
@@ -94,6 +104,12 @@ impl Metrics {
                 status,
             })
             .inc();
+    }
+
+    pub(crate) fn nats_connected(&self, connection: &'static str, lasts: bool) {
+        self.nats_connected
+            .get_or_create(&Connection { connection })
+            .set(lasts.into());
     }
 
     pub(crate) fn refused(&self, problem: ProblemType) {

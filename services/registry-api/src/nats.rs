@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
+use async_nats::connection::State;
 use leafgate_nats_config::{ParseInputError, SubjectPrefix};
 use leafgate_runtime::{SetUpProblems, Shutdown};
 use leafgate_sessions::{ConnectError, Login, LoginFiles, SystemAccount};
@@ -16,6 +17,7 @@ use serde::Deserialize;
 
 use crate::app::App;
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::random;
 
 /// How long one question to the system account may take.
@@ -131,6 +133,27 @@ impl Logins {
     }
 }
 
+/// Whether the connections of this replica last: each by what it is for, and what there is without it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LinkStates(Vec<(&'static str, &'static str, Client)>);
+
+impl LinkStates {
+    /// Those that are lost or not made yet.
+    pub(crate) fn lost(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.0
+            .iter()
+            .filter(|(_, _, client)| client.connection_state() != State::Connected)
+            .map(|(connection, without, _)| (*connection, *without))
+    }
+
+    /// Brings the metric up to date.
+    pub(crate) fn count(&self, metrics: &Metrics) {
+        for (connection, _, client) in &self.0 {
+            metrics.nats_connected(connection, client.connection_state() == State::Connected);
+        }
+    }
+}
+
 /// The connections of this replica.
 pub(crate) struct Links {
     auth: Client,
@@ -139,6 +162,24 @@ pub(crate) struct Links {
 }
 
 impl Links {
+    /// What tells whether they last.
+    pub(crate) fn states(&self) -> LinkStates {
+        let system = self.system.as_ref();
+        let system = system.map(|client| ("sessions", "none is found or ended", client.clone()));
+        let devices = self.devices.as_ref().map(|(client, _)| {
+            let without = "no device renews over NATS";
+            ("renewals", without, client.clone())
+        });
+        let without = "older certificates go on counting beside newer ones";
+        let auth = ("log-ins", without, self.auth.clone());
+        LinkStates(
+            [Some(auth), system, devices]
+                .into_iter()
+                .flatten()
+                .collect(),
+        )
+    }
+
     pub(crate) fn system_account(&self) -> Option<SystemAccount> {
         let client = self.system.clone()?;
         Some(SystemAccount::new(client, SYSTEM_TIMEOUT))

@@ -83,6 +83,7 @@ impl RegistryService {
             nats,
             oidc,
             checkpoints,
+            clients,
         } = setup;
         let mut registry = Registry::default();
         let metrics = Arc::new(Metrics::register(&mut registry));
@@ -141,6 +142,8 @@ impl RegistryService {
             sessions,
             api_keys: ApiKeys::new(),
             oidc,
+            clients,
+            links: links.as_ref().map(Links::states).unwrap_or_default(),
             guesses: Guesses::new(),
             token_guesses: Guesses::new(),
             refusals: Refusals::default(),
@@ -229,9 +232,8 @@ impl RegistryService {
         }
         tokio::spawn(keep_up(Arc::clone(&app), log, background.clone()));
         let readiness = Arc::new(ApiReadiness {
-            feed: Arc::clone(&app.feed),
             shutdown: shutdown.clone(),
-            checkpoints: app.checkpoints.clone(),
+            app: Arc::clone(&app),
         });
         let health = tokio::spawn(health.serve(readiness, Arc::new(metrics), background.clone()));
         let signing = Shutdown::new();
@@ -296,6 +298,7 @@ async fn keep_up(app: Arc<App>, log: LogWriter, shutdown: Shutdown) {
         }
         let dropped = i64::try_from(log.dropped()).unwrap_or(i64::MAX);
         app.metrics.log_lines_dropped.set(dropped);
+        app.links.count(&app.metrics);
         if number.is_multiple_of(FORGET_EVERY) {
             forget_expired(&app).await;
         }

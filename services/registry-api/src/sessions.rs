@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::extract::{Command, Named, Nothing, Read};
+use crate::idempotency::Acting;
 use crate::problem::{LATER, Problem};
 use crate::setup::Policies;
 
@@ -75,9 +76,8 @@ impl Sessions {
         Ok(found)
     }
 
-    /// Ends the device's connections; how many there were to end.
-    async fn end(&self, id: &DeviceId) -> Result<u64, Problem> {
-        let found = self.of(id).await?;
+    /// Ends these connections; how many there were to end.
+    async fn end(&self, found: &[(&str, Connection)]) -> Result<u64, Problem> {
         let kicks = found
             .iter()
             .map(|(_, it)| self.system.kick(&it.server_id, it.client_id));
@@ -132,7 +132,8 @@ async fn list_sessions(
 
 /// End a device's live sessions
 ///
-/// The device may come back at once: disable it to keep it out.
+/// The device may come back at once: disable it to keep it out. Where there are sessions, the audit trail says who ended
+/// them.
 #[utoipa::path(
     post,
     path = "/v1/devices/{id}/disconnect",
@@ -148,7 +149,14 @@ async fn disconnect_device(
     let caller = command.unconditional()?.caller;
     caller.principal.check(Permission::OperateDevices)?;
     app.device(&caller, &id).await?;
-    let ended = app.sessions()?.end(&id).await?;
+    let sessions = app.sessions()?;
+    let found = sessions.of(&id).await?;
+    if !found.is_empty() {
+        let Acting { registrar, act } = caller.acting(&app, Permission::OperateDevices);
+        let number = u64::try_from(found.len()).unwrap_or(u64::MAX);
+        registrar.note_disconnect(&id, number, &act).await?;
+    }
+    let ended = sessions.end(&found).await?;
     tracing::info!(
         device = id.as_str(),
         actor = caller.principal.name.as_str(),

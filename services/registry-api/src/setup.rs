@@ -7,6 +7,7 @@ use leafgate_policy::{Constants, PolicySet, PolicySource};
 use leafgate_runtime::{SetUpError, SetUpProblems, TrustDomainConfig, read_text};
 
 use crate::checkpoints::CheckpointSetup;
+use crate::clients::ClientCertificates;
 use crate::config::{Config, LimitsConfig, PolicyConfig, ProxiedConfig, StatusConfig};
 use crate::listener::TlsFiles;
 use crate::nats::Logins;
@@ -24,6 +25,7 @@ pub struct Setup {
     pub(crate) nats: Option<Logins>,
     pub(crate) oidc: Option<OidcVerifier>,
     pub(crate) checkpoints: Option<CheckpointSetup>,
+    pub(crate) clients: Option<ClientCertificates>,
 }
 
 /// What the callout decides by.
@@ -55,6 +57,9 @@ impl Setup {
         let nats = Logins::load(&config, &mut problems);
         let oidc = config.oidc.as_ref();
         let oidc = oidc.and_then(|oidc| OidcVerifier::load(oidc, &mut problems));
+        let clients = domains
+            .as_ref()
+            .and_then(|domains| ClientCertificates::load(&config, domains, &mut problems));
         let audit = config.audit.as_ref();
         let checkpoints = audit.and_then(|audit| CheckpointSetup::load(audit, &mut problems));
         let tls = TlsFiles::open(&config.http.cert_file, &config.http.key_file);
@@ -71,6 +76,7 @@ impl Setup {
                 nats,
                 oidc,
                 checkpoints,
+                clients,
             });
         problems.finish(loaded)
     }

@@ -155,7 +155,9 @@ impl From<VerifyAuditError> for CliError {
             VerifyAuditError::Store(source) => exit_of_store(source),
             VerifyAuditError::Chain(_)
             | VerifyAuditError::Truncated { .. }
-            | VerifyAuditError::HeadDiffers { .. } => Exit::Wrong,
+            | VerifyAuditError::HeadDiffers { .. }
+            | VerifyAuditError::CheckpointDiffers { .. }
+            | VerifyAuditError::CutShort { .. } => Exit::Wrong,
         };
         Self::caused(exit, &error)
     }

@@ -144,8 +144,9 @@ async fn a_devices_certificate_opens_nothing() {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let answer = Answer::of(device.request(method, path)).await;
         let detail = answer.problem("credentials-invalid");
+        assert!(answer.header("www-authenticate").starts_with("Bearer "));
         assert!(
-            detail.contains("a device's certificate has no right here"),
+            detail.contains("gives no right here, as no device's does"),
             "{detail}"
         );
     }
