@@ -46,4 +46,5 @@ test-tools:
 	@scripts/fetch-nats-server.sh all
 	@scripts/install-test-tools.sh
 	@scripts/install-pki-checkers.sh
+	@scripts/install-schemathesis.sh
 	@scripts/build-vault-server.sh

@@ -61,9 +61,14 @@ pub struct ApiKeyList {
 #[serde(deny_unknown_fields)]
 pub struct CreateApiKey {
     /// What people call it.
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$"
+    )]
     pub name: String,
     /// What its bearer may do; no more than who makes it.
-    #[schema(value_type = Vec<schema::Role>)]
+    #[schema(value_type = Vec<schema::Role>, min_items = 1)]
     pub roles: Roles,
     /// To which devices; no others than who makes it.
     #[schema(value_type = schema::Scope)]

@@ -127,6 +127,11 @@ pub struct EnrolmentTokenList {
 #[serde(deny_unknown_fields)]
 pub struct CreateEnrolmentToken {
     /// What people call it.
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$"
+    )]
     pub name: String,
     /// Which devices it lets in.
     pub admits: Admits,

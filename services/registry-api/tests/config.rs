@@ -59,6 +59,19 @@ fn the_documented_configuration_is_one() {
 }
 
 #[test]
+fn the_documented_sections_are_some() {
+    let sections: Vec<&str> = DOCUMENTED
+        .split("```toml registry section\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    let (_folder, config) = load(&format!("{LEAST}{}", sections.concat()));
+    let config = config.unwrap();
+    assert_eq!(config.clients.unwrap().grants[0].common_name, "deploy");
+    assert_eq!(config.oidc.unwrap().grants[0].value, "fleet-operators");
+}
+
+#[test]
 fn an_unknown_key_is_told_with_its_line() {
     for (added, line) in [
         ("[limits]\nconections = 5\n", 12),

@@ -6,14 +6,23 @@ mod authentication;
 mod bulk;
 mod certificates;
 mod checkpoints;
+mod clients;
+mod described;
 mod devices;
 mod events;
 mod explain;
 mod faults;
 mod hostile_csrs;
 mod idempotency;
+#[path = "../../src/oidc/tests/support/idp.rs"]
+#[expect(dead_code, reason = "shared with the tests of access tokens")]
+mod idp;
 mod listener;
+#[path = "../../src/oidc/tests/support/mint.rs"]
+#[expect(dead_code, reason = "shared with the tests of access tokens")]
+mod mint;
 mod nats;
+mod oidc;
 mod renewal_over_nats;
 mod requests;
 mod revocations;

@@ -329,6 +329,14 @@ async fn the_sessions_of_a_device_are_listed_and_ended() {
         answer.expect(200)["ended"].as_u64().unwrap()
     };
     assert_eq!(disconnect().await, 2);
+    let newest = world.newest_event().await;
+    let [event] = &world.store.events_after(newest - 1, 1).await.unwrap()[..] else {
+        panic!()
+    };
+    assert_eq!(event.kind, EventKind::DeviceDisconnected);
+    assert_eq!(event.device.as_ref().unwrap().as_str(), "0001");
+    assert_eq!(event.detail, json!({ "sessions": 2 }));
+    assert!(event.actor.starts_with("api-key:"), "{}", event.actor);
     for leaves in [&mut first_leaves, &mut second_leaves] {
         tokio::time::timeout(PATIENCE, leaves.recv()).await.unwrap();
     }
@@ -400,6 +408,13 @@ async fn an_outage_of_nats_is_told_and_the_rest_goes_on() {
     world.admin.register("0001", "pump", None).await;
     let list = "/v1/devices/0001/sessions";
     world.admin.get(list).await.expect(200);
+    let readiness = async || {
+        let url = format!("http://{}/readyz", world.health);
+        let answer = reqwest::get(url).await.unwrap();
+        assert_eq!(answer.status(), 200, "whoever asks for REST is answered");
+        answer.text().await.unwrap()
+    };
+    assert!(!readiness().await.contains("leaf cluster"));
     cluster.server.kill9().await.unwrap();
     world.admin.get(list).await.problem("sessions-unavailable");
     let disconnect = world
@@ -408,6 +423,12 @@ async fn an_outage_of_nats_is_told_and_the_rest_goes_on() {
         .await;
     disconnect.problem("sessions-unavailable");
     world.admin.get("/v1/devices/0001").await.expect(200);
+    for connection in ["log-ins", "sessions", "renewals"] {
+        let text = format!("the connection to the leaf cluster for {connection} is lost");
+        eventually(async || readiness().await.contains(&text).then_some(())).await;
+        let text = format!("leafgate_registry_nats_connected{{connection=\"{connection}\"}} 0");
+        eventually(async || world.metrics().await.contains(&text).then_some(())).await;
+    }
 }
 
 #[test]
