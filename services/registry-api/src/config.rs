@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use leafgate_policy::IpNetwork;
+use leafgate_registrar::IssuanceLimits;
 use leafgate_runtime::{
     Environment, LoadConfigError, LogConfig, StoreConfig, TrustDomainConfig, load_config,
 };
@@ -134,6 +135,10 @@ pub struct CertificatesConfig {
     pub overlap_secs: u64,
     /// How long after its end a device can renew a certificate with it, in seconds.
     pub renew_grace_secs: u64,
+    /// How many certificates of one device may be in use at a time.
+    pub max_in_use: usize,
+    /// How many certificates one device gets within 24 hours.
+    pub max_per_day: usize,
 }
 
 /// `[limits]`
@@ -180,6 +185,8 @@ impl Default for CertificatesConfig {
         Self {
             overlap_secs: 24 * 3600,
             renew_grace_secs: 90 * 24 * 3600,
+            max_in_use: IssuanceLimits::default().in_use,
+            max_per_day: IssuanceLimits::default().per_day,
         }
     }
 }
@@ -267,6 +274,15 @@ impl CertificatesConfig {
     /// How long after its end a device can renew a certificate with it.
     pub fn renew_grace(&self) -> Duration {
         Duration::from_secs(self.renew_grace_secs)
+    }
+}
+
+impl CertificatesConfig {
+    pub(crate) fn limits(&self) -> IssuanceLimits {
+        IssuanceLimits {
+            in_use: self.max_in_use,
+            per_day: self.max_per_day,
+        }
     }
 }
 

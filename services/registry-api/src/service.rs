@@ -125,7 +125,8 @@ impl RegistryService {
             random::number,
         )
         .with_overlap(config.certificates.overlap())
-        .with_renew_grace(config.certificates.renew_grace());
+        .with_renew_grace(config.certificates.renew_grace())
+        .with_limits(config.certificates.limits());
         let links = match nats {
             Some(logins) => Some(logins.connect().await?),
             None => None,

@@ -8,7 +8,9 @@ use leafgate_runtime::{SetUpError, SetUpProblems, TrustDomainConfig, read_text};
 
 use crate::checkpoints::CheckpointSetup;
 use crate::clients::ClientCertificates;
-use crate::config::{Config, LimitsConfig, PolicyConfig, ProxiedConfig, StatusConfig};
+use crate::config::{
+    CertificatesConfig, Config, LimitsConfig, PolicyConfig, ProxiedConfig, StatusConfig,
+};
 use crate::listener::TlsFiles;
 use crate::nats::Logins;
 use crate::oidc::OidcVerifier;
@@ -43,6 +45,7 @@ impl Setup {
     pub fn load(config: Config) -> Result<Self, SetUpError> {
         let mut problems = SetUpProblems::default();
         check_limits(&config.limits, &mut problems);
+        check_certificates(&config.certificates, &mut problems);
         check_status(&config.status, &mut problems);
         check_proxied(config.http.proxied.as_ref(), &mut problems);
         let domains = load_domains(&config, &mut problems);
@@ -98,6 +101,17 @@ fn check_limits(limits: &LimitsConfig, problems: &mut SetUpProblems) {
     ] {
         if is_zero {
             problems.add(format!("[limits] {key}: must be at least 1"));
+        }
+    }
+}
+
+fn check_certificates(certificates: &CertificatesConfig, problems: &mut SetUpProblems) {
+    for (key, number) in [
+        ("max_in_use", certificates.max_in_use),
+        ("max_per_day", certificates.max_per_day),
+    ] {
+        if number == 0 {
+            problems.add(format!("[certificates] {key}: must be at least 1"));
         }
     }
 }

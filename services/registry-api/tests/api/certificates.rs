@@ -243,19 +243,29 @@ async fn a_key_of_another_device_or_a_compromised_one_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_asks_without_end_is_stopped() {
-    let world = World::start().await;
-    let api = &world.admin;
-    api.register("0001", "pump", None).await;
-    for _ in 0..1_000 {
-        let answer = api
-            .post("/v1/devices/0001/certificates", json!({ "csr": csr() }))
-            .await;
-        if answer.status != 201 {
-            answer.problem("issuance-limited");
-            return;
+    for (limits, certificates, how_many) in [
+        ("", 8, "8 certificates in use"),
+        ("[certificates]\nmax_in_use = 3", 3, "3 certificates in use"),
+        (
+            "[certificates]\nmax_per_day = 2",
+            2,
+            "asked for 2 certificates within a day",
+        ),
+    ] {
+        let world = World::start_with(limits).await;
+        let api = &world.admin;
+        api.register("0001", "pump", None).await;
+        for _ in 0..certificates {
+            issue(api, "0001").await;
         }
+        let body = json!({ "csr": csr() });
+        let refused = api.post("/v1/devices/0001/certificates", body).await;
+        let detail = refused.problem("issuance-limited");
+        assert!(detail.contains(how_many), "{detail}");
+        // Others have theirs.
+        api.register("0002", "pump", None).await;
+        issue(api, "0002").await;
     }
-    panic!("a thousand certificates were issued to one device");
 }
 
 #[tokio::test(flavor = "multi_thread")]
