@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use leafgate_policy::IpNetwork;
 use leafgate_runtime::{
-    Environment, LoadConfigError, LogConfig, StoreConfig, TrustDomainConfig, load_config,
+    Environment, LoadConfigError, LogConfig, StoreConfig, TrustDomainConfig, VaultConfig,
+    load_config, subject_prefix,
 };
 use leafgate_sessions::SystemConfig;
 use serde::Deserialize;
@@ -27,6 +28,8 @@ pub struct Config {
     pub health: HealthConfig,
     /// The registry.
     pub store: StoreConfig,
+    /// Vault, if the registry or the certificate authority is there.
+    pub vault: Option<VaultConfig>,
     /// Which issuers name devices, and how.
     #[serde(rename = "trust_domain")]
     pub trust_domains: Vec<TrustDomainConfig>,
@@ -49,6 +52,9 @@ pub struct Config {
     /// Bounds on time, memory and work.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// What `[policy]` and the environment say together.
+    #[serde(skip)]
+    pub(crate) subject_prefix: String,
 }
 
 /// `[http]`
@@ -115,9 +121,8 @@ pub struct CaConfig {
 pub struct PolicyConfig {
     /// The site that a device is thought to log in at, where who asks names none.
     pub site: String,
-    /// `{prefix}` in policies.
-    #[serde(default = "default_subject_prefix")]
-    pub subject_prefix: String,
+    /// `{prefix}` in policies; without it what `DEVICE_SUBJECT_PREFIX` says, or `device`.
+    pub subject_prefix: Option<String>,
 }
 
 /// `[certificates]`
@@ -196,10 +201,6 @@ fn default_listen() -> SocketAddr {
     any_address(8443)
 }
 
-fn default_subject_prefix() -> String {
-    "device".to_owned()
-}
-
 fn any_address(port: u16) -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], port))
 }
@@ -211,6 +212,9 @@ impl Config {
     /// [`LoadConfigError`] with file and line.
     pub fn load(path: &Path, environment: &Environment) -> Result<Self, LoadConfigError> {
         let mut config: Self = load_config(path, environment)?;
+        let policy = config.policy.as_ref();
+        let configured = policy.and_then(|policy| policy.subject_prefix.as_deref());
+        config.subject_prefix = subject_prefix(configured, environment);
         config.resolve_paths(path.parent().unwrap_or(Path::new("")));
         Ok(config)
     }
@@ -231,6 +235,9 @@ impl Config {
         }
         if let Some(oidc) = &mut self.oidc {
             oidc.resolve_paths(folder);
+        }
+        if let Some(vault) = &mut self.vault {
+            vault.resolve_paths(folder);
         }
         self.store.resolve_paths(folder);
     }

@@ -8,6 +8,7 @@
 mod conformance;
 mod crash;
 mod foreign;
+mod issuer;
 mod log_in;
 mod outages;
 mod paging;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use leafgate_identity::TrustDomainName;
+use leafgate_runtime::VaultConfig;
 use leafgate_testkit::vault::{VaultAdmin, VaultServer};
-use leafgate_vault::{Vault, VaultConfig, VaultStore, VaultStoreConfig};
+use leafgate_vault::{Vault, VaultStore, VaultStoreConfig};
 use serde_json::{Value, json};
 
 /// The trust domain of devices that scripts registered.
