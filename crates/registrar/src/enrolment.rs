@@ -4,7 +4,7 @@ mod turns;
 
 use leafgate_access::{Admits, EnrolmentToken, EnrolmentTokenText};
 use leafgate_identity::{DeviceId, SpkiHash};
-use leafgate_pki::{Issued, Prepared, PublicKeyInfo};
+use leafgate_pki::{Issued, PublicKeyInfo};
 use leafgate_registry::{
     Act, Certificate, CertificateStatus, Change, DeviceRecord, DeviceState, Holder, NewDevice,
     RevocationReason,
@@ -16,7 +16,7 @@ pub use self::tokens::TokenStatus;
 pub(crate) use self::turns::Turns;
 use crate::certificates::DeviceCredentials;
 use crate::error::RegistrarError;
-use crate::issuance::Occasion;
+use crate::issuance::{Occasion, Plan};
 use crate::registrar::{Registrar, device_after};
 
 impl Registrar {
@@ -51,8 +51,10 @@ impl Registrar {
                 newly_issued: false,
                 ..DeviceCredentials::new(device, issued, None)
             }),
-            Admission::First(record, prepared) => {
-                let (device, issued) = self.sign_and_record(record, prepared, act).await?;
+            Admission::First(record, plan) => {
+                let (device, issued) = self
+                    .sign_and_record(record, plan, Occasion::Enrolment, act)
+                    .await?;
                 Ok(DeviceCredentials::new(device, issued, None))
             }
         }
@@ -81,13 +83,18 @@ impl Registrar {
                     return Ok(Admission::Again(record.clone(), issued));
                 }
                 refuse_equipped(record)?;
+                self.check_requests(&record.device, act.at).await?;
             }
-            let (changes, prepared) =
-                self.build_enrolment(&presented, existing.as_ref(), id, key, act)?;
+            let requested = match &existing {
+                Some(record) => self.was_requested(&record.device, &key.spki_hash()).await?,
+                None => false,
+            };
+            let (changes, plan) =
+                self.build_enrolment(&presented, existing.as_ref(), requested, key, (id, act))?;
             let record = changes.last().map(device_after).cloned();
             let committed = self.commit(&changes).await;
             match (committed, record) {
-                (Ok(true), Some(record)) => return Ok(Admission::First(record, prepared)),
+                (Ok(true), Some(record)) => return Ok(Admission::First(record, plan)),
                 (Err(RegistrarError::IdTaken { .. }), _) => return Err(taken(token, id).into()),
                 (Err(other), _) => return Err(other),
                 (Ok(_), _) => tries.again(id).await?,
@@ -101,10 +108,10 @@ impl Registrar {
         &self,
         presented: &PresentedToken,
         existing: Option<&DeviceRecord>,
-        id: &DeviceId,
+        requested: bool,
         key: &PublicKeyInfo,
-        act: &Act,
-    ) -> Result<(Vec<Change>, Prepared), RegistrarError> {
+        (id, act): (&DeviceId, &Act),
+    ) -> Result<(Vec<Change>, Plan), RegistrarError> {
         let mut changes = Vec::new();
         let mut record = match existing {
             Some(existing) => existing.clone(),
@@ -116,7 +123,7 @@ impl Registrar {
             }
         };
         let spki = key.spki_hash();
-        let was_counted = in_preparation(&record).any(|left| left.public_key == spki);
+        let was_counted = requested || in_preparation(&record).any(|left| left.public_key == spki);
         let others: Vec<_> = in_preparation(&record)
             .filter(|left| left.public_key != spki)
             .map(Certificate::id)
@@ -127,16 +134,16 @@ impl Registrar {
             record = device_after(&withdraw).clone();
             changes.push(withdraw);
         }
-        let (prepare, prepared) = self.prepare(&record, key, Occasion::Enrolment, act)?;
+        let (prepare, plan) = self.prepare(&record, key, Occasion::Enrolment, act)?;
         changes.push(prepare.with_document(presented.used(!was_counted)?));
-        Ok((changes, prepared))
+        Ok((changes, plan))
     }
 }
 
 /// What comes of an enrolment that is not refused.
 enum Admission {
     /// The intent to sign is recorded.
-    First(DeviceRecord, Prepared),
+    First(DeviceRecord, Plan),
     /// The device has its certificate.
     Again(DeviceRecord, Issued),
 }
@@ -188,7 +195,7 @@ fn may_enrol(
 }
 
 /// Refuses a device that ever had a certificate. What was prepared and not signed, or not handed out, doesn't count.
-fn refuse_equipped(record: &DeviceRecord) -> Result<(), EnrolError> {
+pub(crate) fn refuse_equipped(record: &DeviceRecord) -> Result<(), EnrolError> {
     let mut signed = record.certificates.iter().map(|c| c.fingerprint);
     if signed.any(|fingerprint| fingerprint.is_some()) {
         return Err(EnrolError::Illegal {

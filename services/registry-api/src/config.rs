@@ -33,7 +33,7 @@ pub struct Config {
     /// Which issuers name devices, and how.
     #[serde(rename = "trust_domain")]
     pub trust_domains: Vec<TrustDomainConfig>,
-    /// The embedded certificate authority.
+    /// The certificate authority.
     pub ca: CaConfig,
     /// What the callout decides by; without it nobody can ask why a device is refused.
     pub policy: Option<PolicyConfig>,
@@ -107,12 +107,59 @@ pub struct HealthConfig {
     pub listen: SocketAddr,
 }
 
-/// `[ca]`
+/// `[ca]`: what signs, one of the two.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CaConfig {
-    /// The folder that `leafgate ca init` made.
-    pub dir: PathBuf,
+#[serde(rename_all = "snake_case")]
+pub enum CaConfig {
+    /// `dir`: the folder that `leafgate ca init` made.
+    Dir(PathBuf),
+    /// `[ca.vault]`: a PKI engine of Vault.
+    Vault(VaultCaConfig),
+}
+
+/// `[ca.vault]`. Where Vault is, and how to log in to it, `[vault]` says.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VaultCaConfig {
+    /// Where the engine is mounted.
+    pub mount: String,
+    /// Where the engine that signs nats-servers is mounted, if it is another one. Then listeners for devices need not
+    /// trust servers' certificates.
+    pub server_mount: Option<String>,
+    /// The issuer's name or id in the engine.
+    pub issuer: String,
+    /// The role for devices, and clients of their listener.
+    pub device_role: String,
+    /// The role for nats-servers.
+    pub server_role: String,
+    /// The role for the key that signs OCSP answers.
+    pub ocsp_role: String,
+    /// The root's certificate (PEM), where the engine doesn't have the whole chain.
+    pub root_file: Option<PathBuf>,
+}
+
+impl Default for VaultCaConfig {
+    fn default() -> Self {
+        Self {
+            mount: "pki-int".to_owned(),
+            server_mount: None,
+            issuer: "default".to_owned(),
+            device_role: "device-mtls".to_owned(),
+            server_role: "nats-cluster".to_owned(),
+            ocsp_role: "ocsp-responder".to_owned(),
+            root_file: None,
+        }
+    }
+}
+
+impl CaConfig {
+    /// The engine of Vault, if one signs.
+    pub fn as_vault(&self) -> Option<&VaultCaConfig> {
+        match self {
+            Self::Dir(_) => None,
+            Self::Vault(vault) => Some(vault),
+        }
+    }
 }
 
 /// `[policy]`
@@ -221,7 +268,12 @@ impl Config {
 
     fn resolve_paths(&mut self, folder: &Path) {
         let Self { http, ca, .. } = self;
-        for path in [&mut http.cert_file, &mut http.key_file, &mut ca.dir] {
+        let of_ca = match ca {
+            CaConfig::Dir(dir) => Some(dir),
+            CaConfig::Vault(vault) => vault.root_file.as_mut(),
+        };
+        let of_http = [&mut http.cert_file, &mut http.key_file];
+        for path in of_http.into_iter().chain(of_ca) {
             *path = folder.join(&*path);
         }
         for domain in &mut self.trust_domains {

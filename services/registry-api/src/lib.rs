@@ -45,7 +45,7 @@ mod setup;
 pub mod status;
 
 pub use config::{
-    CaConfig, CertificatesConfig, Config, HealthConfig, HttpConfig, LimitsConfig, PolicyConfig,
+    CaConfig, CertificatesConfig, Config, HealthConfig, HttpConfig, LimitsConfig, PolicyConfig, VaultCaConfig,
     ProxiedConfig, StatusConfig,
 };
 pub use issuers::Authority;

@@ -16,6 +16,7 @@ mod revocation;
 mod revoked;
 mod root_list;
 mod router;
+mod told;
 #[cfg(test)]
 mod tests;
 
@@ -145,6 +146,16 @@ impl RevocationStatus {
             issuers.push(Arc::clone(&issuer));
             issuer
         };
+        if issuer.issuer.inventory().is_some() {
+            let (status, shutdown) = (Arc::clone(self), self.shutdown.clone());
+            let issuer = Arc::clone(&issuer);
+            tokio::spawn(async move {
+                if let Some(inventory) = issuer.issuer.inventory() {
+                    let telling = status.tell_issuer(&issuer, inventory);
+                    shutdown.run_until_cancelled(telling).await;
+                }
+            });
+        }
         let (status, shutdown) = (Arc::clone(self), self.shutdown.clone());
         tokio::spawn(async move {
             shutdown
