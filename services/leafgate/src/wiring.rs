@@ -25,7 +25,8 @@ pub async fn open_store_read_only(
     let vault = connect(store, None, config.vault.as_ref(), environment).await?;
     Ok(match (Kind::of(store)?, vault) {
         (Kind::Vault(mount), Some(vault)) => {
-            let config = in_vault(mount, config.vault.as_ref(), &config.trust_domains)?;
+            let domains = names(&config.trust_domains);
+            let config = in_vault(mount, config.vault.as_ref(), &domains)?;
             Arc::new(VaultStore::open_read_only(&vault, &config).await?)
         }
         (Kind::Postgres(options), _) => Arc::new(PostgresStore::open_read_only(&options).await?),
@@ -54,16 +55,46 @@ impl RegistryParts {
             (CaConfig::Vault(ca), Some(vault)) => vault_authority(ca, vault, config).await?,
             _ => embedded_authority(config)?,
         };
-        let store: Arc<dyn DeviceStore> = match (Kind::of(store)?, vault) {
-            (Kind::Vault(mount), Some(vault)) => {
-                let config = in_vault(mount, config.vault.as_ref(), &config.trust_domains)?;
-                Arc::new(VaultStore::open(&vault, &config).await?)
-            }
-            (Kind::Postgres(options), _) => Arc::new(PostgresStore::open(&options).await?),
-            _ => Arc::new(SqliteStore::open_url(&store.url).await?),
-        };
+        let domains = names(&config.trust_domains);
+        let store = open(store, vault, config.vault.as_ref(), &domains).await?;
         Ok(Self { store, authority })
     }
+}
+
+/// Opens a store, making it where there is none. Where Vault is, and how to log in to it, the environment says.
+///
+/// # Errors
+/// What is wrong with the configuration or the store.
+pub async fn open_store(
+    store: &StoreConfig,
+    trust_domain: &str,
+    environment: &Environment,
+) -> anyhow::Result<Arc<dyn DeviceStore>> {
+    let vault = connect(store, None, None, environment).await?;
+    open(store, vault, None, &[trust_domain]).await
+}
+
+async fn open(
+    store: &StoreConfig,
+    vault: Option<Vault>,
+    config: Option<&VaultConfig>,
+    trust_domains: &[&str],
+) -> anyhow::Result<Arc<dyn DeviceStore>> {
+    Ok(match (Kind::of(store)?, vault) {
+        (Kind::Vault(mount), Some(vault)) => {
+            let config = in_vault(mount, config, trust_domains)?;
+            Arc::new(VaultStore::open(&vault, &config).await?)
+        }
+        (Kind::Postgres(options), _) => Arc::new(PostgresStore::open(&options).await?),
+        _ => Arc::new(SqliteStore::open_url(&store.url).await?),
+    })
+}
+
+fn names(trust_domains: &[TrustDomainConfig]) -> Vec<&str> {
+    trust_domains
+        .iter()
+        .map(|domain| domain.name.as_str())
+        .collect()
 }
 
 /// Logs in to Vault, if anything is there.
@@ -132,13 +163,13 @@ impl<'a> Kind<'a> {
 fn in_vault(
     mount: &str,
     vault: Option<&VaultConfig>,
-    domains: &[TrustDomainConfig],
+    domains: &[&str],
 ) -> anyhow::Result<VaultStoreConfig> {
     let named = vault.and_then(|vault| vault.trust_domain.as_deref());
     let name = match (named, domains) {
-        (Some(named), domains) if domains.iter().any(|domain| domain.name == named) => named,
+        (Some(named), domains) if domains.contains(&named) => named,
         (Some(named), _) => bail!("[vault] trust_domain: there is no [[trust_domain]] {named}"),
-        (None, [only]) => &only.name,
+        (None, [only]) => only,
         (None, _) => bail!(
             "there are several trust domains: set trust_domain in [vault] to that of the devices that scripts registered \
              in Vault"

@@ -45,8 +45,8 @@ mod setup;
 pub mod status;
 
 pub use config::{
-    CaConfig, CertificatesConfig, Config, HealthConfig, HttpConfig, LimitsConfig, PolicyConfig, VaultCaConfig,
-    ProxiedConfig, StatusConfig,
+    CaConfig, CertificatesConfig, Config, HealthConfig, HttpConfig, LimitsConfig, PolicyConfig,
+    ProxiedConfig, StatusConfig, VaultCaConfig,
 };
 pub use issuers::Authority;
 pub use nats::NatsConfig;

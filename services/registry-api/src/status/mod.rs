@@ -16,9 +16,9 @@ mod revocation;
 mod revoked;
 mod root_list;
 mod router;
-mod told;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};

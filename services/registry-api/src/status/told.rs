@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use leafgate_identity::SerialNumber;
 use leafgate_pki::{Inventory, InventoryError};
 
 use super::RevocationStatus;
@@ -16,7 +17,7 @@ impl RevocationStatus {
     /// Has an issuer that keeps account of its certificates revoke there what is revoked here. What it doesn't take is
     /// tried again until it does: the registry's own revocations are what is still to be told, less what the issuer says.
     pub(super) async fn tell_issuer(&self, issuer: &IssuerStatus, inventory: &dyn Inventory) {
-        let mut told = None;
+        let mut told = Told::default();
         let mut retry = RETRY_FIRST;
         loop {
             match tell(issuer, inventory, &mut told).await {
@@ -38,23 +39,37 @@ impl RevocationStatus {
     }
 }
 
-/// `told` is what the issuer knows as revoked, once it is known here.
+/// What an issuer knows.
+#[derive(Default)]
+struct Told {
+    /// None until it was asked.
+    serials: Option<HashSet<SerialNumber>>,
+    /// How much had been added here when all of it was told.
+    additions: u64,
+}
+
 async fn tell(
     issuer: &IssuerStatus,
     inventory: &dyn Inventory,
-    told: &mut Option<HashSet<leafgate_identity::SerialNumber>>,
+    told: &mut Told,
 ) -> Result<(), InventoryError> {
-    let revoked = issuer.revoked().serials();
-    let told = match told {
-        Some(told) => told,
-        None if revoked.is_empty() => return Ok(()),
-        None => told.insert(inventory.revoked().await?.into_iter().collect()),
-    };
-    for serial in revoked {
-        if !told.contains(&serial) {
-            inventory.revoke(&serial).await?;
-            told.insert(serial);
-        }
+    let additions = issuer.revoked().additions();
+    if additions == told.additions {
+        return Ok(());
     }
+    let known = match &mut told.serials {
+        Some(known) => known,
+        unasked => unasked.insert(inventory.revoked().await?.into_iter().collect()),
+    };
+    let untold: Vec<_> = issuer
+        .revoked()
+        .serials()
+        .filter(|serial| !known.contains(serial))
+        .collect();
+    for serial in untold {
+        inventory.revoke(&serial).await?;
+        known.insert(serial);
+    }
+    told.additions = additions;
     Ok(())
 }
