@@ -76,8 +76,12 @@ impl Registrar {
             let token = &presented.token;
             covers(token, id, &key.spki_hash())?;
             let existing = self.store.load(id).await?;
+            let requested = match &existing {
+                Some(record) => self.was_requested(&record.device, &key.spki_hash()).await?,
+                None => false,
+            };
             if let Some(record) = &existing {
-                may_enrol(record, token, &key.spki_hash())?;
+                may_enrol(record, token, &key.spki_hash(), requested)?;
                 let before = self.find_issued(record, &key.spki_hash(), act.at).await?;
                 if let Some(issued) = before {
                     return Ok(Admission::Again(record.clone(), issued));
@@ -85,10 +89,6 @@ impl Registrar {
                 refuse_equipped(record)?;
                 self.check_requests(&record.device, act.at).await?;
             }
-            let requested = match &existing {
-                Some(record) => self.was_requested(&record.device, &key.spki_hash()).await?,
-                None => false,
-            };
             let (changes, plan) =
                 self.build_enrolment(&presented, existing.as_ref(), requested, key, (id, act))?;
             let record = changes.last().map(device_after).cloned();
@@ -163,15 +163,16 @@ fn covers(token: &EnrolmentToken, id: &DeviceId, key: &SpkiHash) -> Result<(), E
     }
 }
 
-/// Whether a device that is registered may enrol with a token that covers it. A token that doesn't name it covers none
+/// Whether a device that is registered, for which a certificate with this key may be `requested`, may enrol with a token that covers it. A token that doesn't name it covers none
 /// that is registered, but for one that has begun with this key and comes again.
 fn may_enrol(
     record: &DeviceRecord,
     token: &EnrolmentToken,
     key: &SpkiHash,
+    requested: bool,
 ) -> Result<(), EnrolError> {
     let device = &record.device;
-    let has_begun = record.current_certificates().any(|c| c.public_key == *key);
+    let has_begun = requested || record.current_certificates().any(|c| c.public_key == *key);
     if matches!(token.admits, Admits::Unnamed { .. }) && !has_begun {
         return Err(EnrolError::NotCovered {
             id: device.id.clone(),

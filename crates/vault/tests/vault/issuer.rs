@@ -16,14 +16,14 @@ use tempfile::TempDir;
 use crate::support::Scratch;
 
 /// A Vault that was set up as the document says, and a log-in with the policy that it ships.
-struct Documented {
+pub(crate) struct Documented {
     server: VaultServer,
-    scratch: Scratch,
+    pub(crate) scratch: Scratch,
     folder: TempDir,
 }
 
 impl Documented {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let server = VaultServer::start(&VaultSettings::default());
         let folder = tempfile::tempdir().unwrap();
         let admin = server.admin();
@@ -53,18 +53,18 @@ impl Documented {
         VaultIssuer::open(&vault, &config(role)).await
     }
 
-    async fn issuer(&self, role: &str) -> VaultIssuer {
+    pub(crate) async fn issuer(&self, role: &str) -> VaultIssuer {
         let issuer = self.try_issuer(role).await.unwrap();
         let base = StatusUrl::parse("http://pki.example.org:8080").unwrap();
         issuer.with_status_under(&base).await.unwrap()
     }
 
-    async fn write(&self, path: &str, body: serde_json::Value) {
+    pub(crate) async fn write(&self, path: &str, body: serde_json::Value) {
         self.scratch.admin.request("POST", path, body).await;
     }
 }
 
-fn config(role: &str) -> VaultIssuerConfig {
+pub(crate) fn config(role: &str) -> VaultIssuerConfig {
     VaultIssuerConfig {
         mount: VaultIssuerConfig::DEFAULT_MOUNT.to_owned(),
         issuer: "default".to_owned(),
@@ -74,7 +74,7 @@ fn config(role: &str) -> VaultIssuerConfig {
 }
 
 /// Vault has a clock of its own.
-fn now() -> UnixMs {
+pub(crate) fn now() -> UnixMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     UnixMs::new(i64::try_from(since.as_millis()).unwrap())
 }

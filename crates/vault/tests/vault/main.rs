@@ -14,4 +14,5 @@ mod outages;
 mod paging;
 mod policies;
 mod proxy;
+mod requests;
 mod support;

@@ -1,6 +1,7 @@
 //! A registry in an engine of its own.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use leafgate_identity::TrustDomainName;
@@ -122,4 +123,9 @@ pub(crate) fn no_tls() -> rustls::ClientConfig {
     config
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth()
+}
+
+/// Uniform numbers: each state hashes with keys of its own.
+pub(crate) fn random() -> u32 {
+    u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap()
 }
