@@ -266,6 +266,11 @@ impl Config {
         Ok(config)
     }
 
+    /// `{prefix}` in policies.
+    pub fn subject_prefix(&self) -> &str {
+        &self.subject_prefix
+    }
+
     fn resolve_paths(&mut self, folder: &Path) {
         let Self { http, ca, .. } = self;
         let of_ca = match ca {
