@@ -109,12 +109,42 @@ pub struct HealthConfig {
 
 /// `[ca]`: what signs, one of the two.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "CaKeys")]
 pub enum CaConfig {
     /// `dir`: the folder that `leafgate ca init` made.
     Dir(PathBuf),
     /// `[ca.vault]`: a PKI engine of Vault.
     Vault(VaultCaConfig),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaKeys {
+    dir: Option<PathBuf>,
+    vault: Option<VaultCaConfig>,
+}
+
+impl TryFrom<CaKeys> for CaConfig {
+    type Error = &'static str;
+
+    fn try_from(keys: CaKeys) -> Result<Self, Self::Error> {
+        match keys {
+            CaKeys {
+                dir: Some(dir),
+                vault: None,
+            } => Ok(Self::Dir(dir)),
+            CaKeys {
+                dir: None,
+                vault: Some(vault),
+            } => Ok(Self::Vault(vault)),
+            CaKeys { dir: Some(_), .. } => {
+                Err("[ca] has dir and vault, and one authority signs: take one of them out")
+            }
+            CaKeys { dir: None, .. } => Err(
+                "[ca] needs dir, the folder that leafgate ca init made, or [ca.vault], a PKI engine of Vault",
+            ),
+        }
+    }
 }
 
 /// `[ca.vault]`. Where Vault is, and how to log in to it, `[vault]` says.

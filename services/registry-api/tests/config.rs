@@ -70,10 +70,10 @@ fn one_authority_signs() {
     assert_eq!((&*ca.mount, &*ca.device_role), ("pki", "device-mtls"));
     assert_eq!(ca.root_file, Some(folder.path().join("root.pem")));
     for (ca, told) in [
-        ("dir = \"ca\"\n[ca.vault]\n", "ca"),
+        ("dir = \"ca\"\n[ca.vault]\n", "take one of them out"),
         ("[ca.vault]\nmout = \"pki\"\n", "mout"),
         ("folder = \"ca\"\n", "`dir` or `vault`"),
-        ("", "dir"),
+        ("", "[ca] needs dir"),
     ] {
         let (_folder, loaded) = load(&LEAST.replace("dir = \"ca\"\n", ca));
         let error = loaded.unwrap_err().to_string();
