@@ -8,7 +8,9 @@
 //! | `sh project` | runs in the project's folder |
 //! | `sh cluster` | needs more than this machine: `leafgate` commands must exist with these flags |
 //! | `toml policy` | is a policy file |
+//! | `sh vault` | runs against a Vault of its own, `vault` by a stand-in for Vault's tool |
 //! | `toml callout` | is a configuration of the callout |
+//! | `toml registry` | is a configuration of the registry |
 //! | `text` | is output, or a picture |
 
 use std::fs;
@@ -19,6 +21,7 @@ use std::time::Duration;
 use leafgate_auth_callout::Config;
 use leafgate_policy::{Constants, PolicySet, PolicySource};
 use leafgate_processes::Child;
+use leafgate_testkit::vault::{VaultServer, VaultSettings};
 
 use crate::support::{options, project};
 
@@ -48,6 +51,11 @@ async fn the_page_on_the_callout_is_true() {
 #[tokio::test]
 async fn the_page_on_performance_is_true() {
     run_document("docs/performance.md").await;
+}
+
+#[tokio::test]
+async fn the_page_on_vault_is_true() {
+    run_document("docs/vault.md").await;
 }
 
 #[test]
@@ -81,6 +89,7 @@ async fn run_document(name: &str) {
     let blocks = blocks(&fs::read_to_string(project().join(name)).unwrap());
     assert!(!blocks.is_empty(), "{name} has no block");
     let mut stage = Stage::new();
+    let mut vault = None;
     for block in blocks {
         let place = format!("{name}:{}", block.line);
         let words: Vec<&str> = block.info.split(' ').collect();
@@ -99,7 +108,14 @@ async fn run_document(name: &str) {
             ["sh", "background"] => stage.start(&block.text).await,
             ["sh", "cluster"] => stage.lint(&place, &block.text),
             ["toml", "policy"] => check_policy(&place, block.text),
+            ["sh", "vault"] => {
+                let folder = stage.folder();
+                let vault =
+                    vault.get_or_insert_with(|| VaultServer::start(&VaultSettings::default()));
+                vault.admin().run_commands(&block.text, &folder).await;
+            }
             ["toml", "callout"] => check_config(&place, &block.text),
+            ["toml", "registry"] => check_registry_config(&place, &block.text),
             ["text"] => {}
             _ => panic!("{place}: a block with info string {:?}", block.info),
         }
@@ -250,6 +266,14 @@ fn check_policy(place: &str, text: String) {
     };
     let loaded = PolicySet::load(&[source], &Constants::default());
     assert!(loaded.is_ok_and(|set| set.prove().is_isolated()), "{place}");
+}
+
+fn check_registry_config(place: &str, text: &str) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), text).unwrap();
+    if let Err(error) = leafgate_registry_api::Config::load(file.path(), &Default::default()) {
+        panic!("{place}: {error}");
+    }
 }
 
 fn check_config(place: &str, text: &str) {

@@ -27,3 +27,4 @@ mod replicas;
 mod repository;
 mod scripts;
 mod support;
+mod vault;

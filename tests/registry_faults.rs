@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use leafgate::local::{LocalSite, SiteOptions};
-use leafgate::wiring::open_store_read_only;
+use leafgate::wiring::open_store;
 use leafgate_identity::DeviceId;
 use leafgate_pki::{KeyPairPem, write_csr};
 use leafgate_registrar::verify_audit;
 use leafgate_registry::{CertificateStatus, DeviceState, DeviceStore, EventKind};
-use leafgate_runtime::{Shutdown, StoreConfig};
+use leafgate_runtime::{Environment, Shutdown, StoreConfig};
 use leafgate_testkit::postgres::{PostgresServer, PostgresSettings};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -284,7 +284,9 @@ impl Acknowledged {
     /// That the registry holds all of it, that every certificate was recorded before it was signed, and that the chain
     /// of events holds.
     async fn verify(&self, store: &str) {
-        let store = open_store_read_only(&store_config(store)).await.unwrap();
+        let store = open_store(&store_config(store), "default", &Environment::new())
+            .await
+            .unwrap();
         assert!(!self.revoked.is_empty() && !self.issued.is_empty());
         for id in &self.registered {
             let record = store.load(&DeviceId::parse(id).unwrap()).await.unwrap();

@@ -53,7 +53,9 @@ impl InProcess {
         config.http.listen = health;
         adjust(&mut config);
         let store = DelayControl::default();
-        let registry = open_store_read_only(&config.store).await.unwrap();
+        let registry = open_store_read_only(&config, &Environment::new())
+            .await
+            .unwrap();
         let delaying = Arc::new(DelayingStore::new(registry.clone(), store.clone()));
         let log = SharedLog::default();
         let shutdown = Shutdown::new();

@@ -95,6 +95,16 @@ impl RegistryClient {
         read(answer).await
     }
 
+    /// The answer to a GET.
+    pub async fn try_get(&self, path: &str) -> (StatusCode, Value) {
+        let mut request = self.http.get(format!("{}{path}", self.url));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let sent = request.send().await;
+        read(sent.unwrap_or_else(|error| panic!("{path}: {error:?}"))).await
+    }
+
     /// A POST that may fail on its way.
     pub async fn send_post(&self, path: &str, body: &Value) -> reqwest::Result<Response> {
         let mut request = self.http.post(format!("{}{path}", self.url)).json(body);

@@ -13,18 +13,15 @@ use zeroize::Zeroizing;
 
 use crate::crl::{CrlFrame, tbs_cert_list};
 use crate::der::{self, signature_algorithm_of, tlv};
-use crate::encoding::{
-    CERTIFICATE_LABEL, asn1_time, encode_pem, spki_hash_of, validity_of, whole_seconds,
+use crate::encoding::{CERTIFICATE_LABEL, asn1_time, encode_pem, spki_hash_of, validity_of};
+use crate::issuer::{
+    IssueError, Issued, PrepareError, Prepared, RevokedEntry, SignCrlError, validity_within,
 };
-use crate::issuer::{IssueError, Issued, PrepareError, Prepared, RevokedEntry, SignCrlError};
 use crate::ocsp::{OcspResponseData, SignOcspError, signed_response};
 use crate::profile::{Profile, ProfileKind};
 use crate::public_key::PublicKeyInfo;
 use crate::serial::{RandomSerials, SerialSource};
 use crate::status_url::{StatusUrl, StatusUrls};
-
-/// How far before its making a certificate begins, for peers whose clock is behind.
-pub(crate) const BACKDATE: Duration = Duration::from_secs(300);
 
 const AUTHORITY_INFORMATION_ACCESS: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 1, 1];
 /// `OBJECT IDENTIFIER id-ad-ocsp`.
@@ -100,32 +97,14 @@ impl Authority {
         now: UnixMs,
         serials: &dyn SerialSource,
     ) -> Result<Prepared, PrepareError> {
-        let validity = self.validity_within(now, profile.lifetime())?;
+        let validity = validity_within(self.validity, now, profile.lifetime())?;
         Ok(Prepared::new(
             self.spki,
             profile,
             key,
-            serials.draw()?,
+            Some(serials.draw()?),
             validity,
         ))
-    }
-
-    fn validity_within(&self, now: UnixMs, lifetime: Duration) -> Result<Validity, PrepareError> {
-        let Validity {
-            not_before,
-            not_after,
-        } = self.validity;
-        let now = whole_seconds(now);
-        if now < not_before {
-            return Err(PrepareError::IssuerNotYetValid { not_before });
-        }
-        if now >= not_after {
-            return Err(PrepareError::IssuerExpired { not_after });
-        }
-        Ok(Validity {
-            not_before: now.saturating_sub(BACKDATE).max(not_before),
-            not_after: whole_seconds(now.saturating_add(lifetime)).min(not_after),
-        })
     }
 
     pub(crate) fn issue(
@@ -138,7 +117,11 @@ impl Authority {
                 prepared_by: prepared.issuer(),
             });
         }
-        let mut params = leaf_params(prepared).map_err(|source| IssueError::Sign(source.into()))?;
+        let serial = prepared
+            .serial()
+            .ok_or_else(|| IssueError::Sign("it was prepared without a serial number".into()))?;
+        let mut params =
+            leaf_params(prepared, serial).map_err(|source| IssueError::Sign(source.into()))?;
         if let Some(status) = status {
             params.crl_distribution_points = vec![distribution_point(&status.crl)];
             params.custom_extensions = vec![ocsp_access(&status.ocsp)];
@@ -150,7 +133,7 @@ impl Authority {
         Ok(Issued {
             chain_pem: format!("{certificate_pem}{}", self.certificate_pem),
             certificate_pem,
-            serial: prepared.serial(),
+            serial,
             fingerprint: Fingerprint::of_certificate_der(certificate.der()),
             issuer: self.spki,
             validity: prepared.validity(),
@@ -166,7 +149,7 @@ impl Authority {
         now: UnixMs,
         lifetime: Duration,
     ) -> Result<rcgen::Certificate, PrepareError> {
-        let validity = self.validity_within(now, lifetime)?;
+        let validity = validity_within(self.validity, now, lifetime)?;
         let serial = RandomSerials.draw()?;
         let mut params = ca_params(common_name, 0, serial, validity);
         // Without this it could not sign OCSP answers (RFC 5280 section 4.2.1.3).
@@ -258,13 +241,12 @@ impl SigningKey for CaKey {
     }
 }
 
-fn leaf_params(prepared: &Prepared) -> Result<CertificateParams, rcgen::Error> {
+fn leaf_params(
+    prepared: &Prepared,
+    serial: SerialNumber,
+) -> Result<CertificateParams, rcgen::Error> {
     let profile = prepared.profile();
-    let mut params = params(
-        profile.common_name(),
-        prepared.serial(),
-        prepared.validity(),
-    );
+    let mut params = params(profile.common_name(), serial, prepared.validity());
     for name in profile.dns_names() {
         params
             .subject_alt_names

@@ -143,6 +143,11 @@ fn extensions(frame: &CrlFrame<'_>) -> Vec<u8> {
 }
 
 impl CrlReason {
+    /// The ENUMERATED of RFC 5280 section 5.3.1 in DER; `None` where it should be left out.
+    pub fn to_der(self) -> Option<[u8; 3]> {
+        Some([der::ENUMERATED, 1, self.code()?])
+    }
+
     /// The code of RFC 5280 section 5.3.1; `None` where it should be left out.
     pub(crate) fn code(self) -> Option<u8> {
         match self {

@@ -67,7 +67,7 @@ impl PublicKeyInfo {
         UnparsedPublicKey::new(algorithm, key.raw())
             .verify(request.info, request.signature)
             .map_err(|_| ParseCsrError::BadSignature)?;
-        Ok(key)
+        Ok(key.with_csr(der))
     }
 }
 

@@ -1,10 +1,11 @@
-use leafgate_identity::{SpkiHash, UnixMs, Validity};
+use leafgate_identity::{SerialNumber, SpkiHash, UnixMs, Validity};
 use pem::{EncodeConfig, LineEnding, Pem};
 use pkcs8::SecretDocument;
 use rcgen::KeyPair;
 use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 use zeroize::Zeroizing;
 
 pub(crate) const CERTIFICATE_LABEL: &str = "CERTIFICATE";
@@ -60,6 +61,36 @@ pub(crate) fn validity_of(certificate: &X509Certificate<'_>) -> Validity {
         not_before: UnixMs::from_secs(validity.not_before.timestamp()),
         not_after: UnixMs::from_secs(validity.not_after.timestamp()),
     }
+}
+
+/// When a certificate (PEM) is valid, if it is one.
+pub fn certificate_validity(certificate_pem: &str) -> Option<Validity> {
+    let block = pem::parse(certificate_pem).ok()?;
+    let (_, certificate) = X509Certificate::from_der(block.contents()).ok()?;
+    Some(validity_of(&certificate))
+}
+
+/// The serial number of a certificate (DER), if it is one.
+pub fn certificate_serial(der: &[u8]) -> Option<SerialNumber> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    SerialNumber::from_be_bytes(certificate.tbs_certificate.raw_serial()).ok()
+}
+
+/// The hash of the key in a certificate (DER), if it is one.
+pub fn certificate_key(der: &[u8]) -> Option<SpkiHash> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(spki_hash_of(&certificate))
+}
+
+/// Whether a certificate (PEM) is signed with its own key, as roots are.
+pub fn is_self_signed(certificate_pem: &str) -> bool {
+    let Ok(block) = pem::parse(certificate_pem) else {
+        return false;
+    };
+    X509Certificate::from_der(block.contents()).is_ok_and(|(_, certificate)| {
+        certificate.issuer().as_raw() == certificate.subject().as_raw()
+            && certificate.verify_signature(None).is_ok()
+    })
 }
 
 pub(crate) fn spki_hash_of(certificate: &X509Certificate<'_>) -> SpkiHash {

@@ -1,15 +1,22 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
 use leafgate_identity::{Fingerprint, SerialNumber, SpkiHash, UnixMs, Validity};
 
+use crate::encoding::whole_seconds;
 use crate::ocsp::{OcspResponseData, SignOcspError};
 use crate::profile::Profile;
 use crate::public_key::PublicKeyInfo;
 use crate::serial::DrawSerialError;
 
+/// How far before its making a certificate begins.
+pub(crate) const BACKDATE: Duration = Duration::from_secs(300);
+
 /// Something that signs certificates, and what tells of their revocation, for one issuing key.
 ///
 /// Issuing takes two steps, so that the caller can record what is going to be signed before it
-/// is: a certificate that exists is then always one that somebody knows of.
+/// is: a certificate that exists is then always one that somebody knows of. An issuer that draws serial numbers only when
+/// it signs keeps an [inventory](Self::inventory), in which the caller finds what it signed and nobody recorded.
 #[async_trait]
 pub trait Issuer: Send + Sync {
     /// SHA-256 of the issuing certificate's SubjectPublicKeyInfo.
@@ -18,10 +25,10 @@ pub trait Issuer: Send + Sync {
     /// The issuing certificate in PEM.
     fn certificate_pem(&self) -> &str;
 
-    /// Settles serial number and dates of a certificate and signs nothing.
+    /// Settles dates and, if this issuer can, serial number of a certificate, and signs nothing.
     ///
-    /// The certificate is to be valid from five minutes before `now` for the lifetime of the
-    /// profile, but within the issuer's own validity.
+    /// The certificate is to be valid from five minutes before `now` (or less, if the issuer settles that itself) for the
+    /// lifetime of the profile, but within the issuer's own validity.
     ///
     /// # Errors
     /// The issuer is not valid at `now`, or no serial number can be drawn.
@@ -35,7 +42,8 @@ pub trait Issuer: Send + Sync {
     /// Signs what was prepared, once.
     ///
     /// # Errors
-    /// Another issuer prepared it, or signing fails.
+    /// Another issuer prepared it, or signing fails. After [`IssueError::Unavailable`] an issuer with an inventory may
+    /// have signed all the same; after [`IssueError::Unfit`] it has.
     async fn issue(&self, prepared: Prepared) -> Result<Issued, IssueError>;
 
     /// Signs the revocation list (RFC 5280 section 5) with the number `number`, which must grow
@@ -59,6 +67,66 @@ pub trait Issuer: Send + Sync {
     /// # Errors
     /// `next_update` does not come after `this_update`, or signing fails.
     async fn sign_ocsp(&self, data: &OcspResponseData) -> Result<Vec<u8>, SignOcspError>;
+
+    /// What it has signed, if it keeps account of that itself and draws serial numbers when it signs.
+    fn inventory(&self) -> Option<&dyn Inventory> {
+        None
+    }
+}
+
+/// An issuer's own account of what it has signed. Others may have it sign too.
+#[async_trait]
+pub trait Inventory: Send + Sync {
+    /// The serial numbers of all certificates, of other issuers of the same account too.
+    ///
+    /// # Errors
+    /// The issuer can't be reached, or doesn't tell.
+    async fn serials(&self) -> Result<Vec<SerialNumber>, InventoryError>;
+
+    /// A certificate in DER; none if there is no such.
+    ///
+    /// # Errors
+    /// The issuer can't be reached, or doesn't tell.
+    async fn certificate(&self, serial: &SerialNumber) -> Result<Option<Vec<u8>>, InventoryError>;
+
+    /// The serial numbers of those that the issuer itself knows as revoked.
+    ///
+    /// # Errors
+    /// The issuer can't be reached, or doesn't tell.
+    async fn revoked(&self) -> Result<Vec<SerialNumber>, InventoryError>;
+
+    /// Has the issuer revoke a certificate too. One that it has revoked already, or doesn't know, is no error.
+    ///
+    /// # Errors
+    /// The issuer can't be reached, or refuses.
+    async fn revoke(&self, serial: &SerialNumber) -> Result<(), InventoryError>;
+}
+
+/// From when to when an issuer that is valid for `issuer` certifies something at `now` for `lifetime`: from five minutes
+/// before, for peers whose clock is behind, and within its own validity.
+///
+/// # Errors
+/// The issuer is not valid at `now`.
+pub fn validity_within(
+    issuer: Validity,
+    now: UnixMs,
+    lifetime: Duration,
+) -> Result<Validity, PrepareError> {
+    let Validity {
+        not_before,
+        not_after,
+    } = issuer;
+    let now = whole_seconds(now);
+    if now < not_before {
+        return Err(PrepareError::IssuerNotYetValid { not_before });
+    }
+    if now >= not_after {
+        return Err(PrepareError::IssuerExpired { not_after });
+    }
+    Ok(Validity {
+        not_before: now.saturating_sub(BACKDATE).max(not_before),
+        not_after: whole_seconds(now.saturating_add(lifetime)).min(not_after),
+    })
 }
 
 /// A certificate settled in every detail and not yet signed.
@@ -77,17 +145,18 @@ pub struct Prepared {
     issuer: SpkiHash,
     profile: Profile,
     key: PublicKeyInfo,
-    serial: SerialNumber,
+    serial: Option<SerialNumber>,
     validity: Validity,
 }
 
 impl Prepared {
-    /// For implementations of [`Issuer`]: `issuer` is the one that will sign.
+    /// For implementations of [`Issuer`]: `issuer` is the one that will sign. Those that draw the serial number when they
+    /// sign leave it out.
     pub fn new(
         issuer: SpkiHash,
         profile: Profile,
         key: PublicKeyInfo,
-        serial: SerialNumber,
+        serial: Option<SerialNumber>,
         validity: Validity,
     ) -> Self {
         Self {
@@ -114,12 +183,12 @@ impl Prepared {
         &self.key
     }
 
-    /// The serial number that the certificate will have.
-    pub fn serial(&self) -> SerialNumber {
+    /// The serial number that the certificate will have, unless the issuer draws it when it signs.
+    pub fn serial(&self) -> Option<SerialNumber> {
         self.serial
     }
 
-    /// When the certificate will be valid, to the second.
+    /// When the certificate will be valid, to the second; one whose serial number is not settled may begin later.
     pub fn validity(&self) -> Validity {
         self.validity
     }
@@ -211,9 +280,32 @@ pub enum IssueError {
     /// The signature could not be made.
     #[error("the certificate could not be signed")]
     Sign(#[source] Source),
+    /// The issuer, or the rules that it was given, don't allow this certificate. It was not signed.
+    #[error("the issuer refuses to sign this certificate")]
+    Refused(#[source] Source),
+    /// The issuer signed something else than what was prepared. Nobody may have it, and it must be revoked.
+    #[error("the issuer signed something else than what it was asked for (certificate {serial})")]
+    Unfit {
+        /// The serial number of what it signed.
+        serial: SerialNumber,
+        /// What is wrong with it.
+        #[source]
+        source: Source,
+    },
     /// The issuer can't be reached.
     #[error("the issuer can't be reached: try again")]
     Unavailable(#[source] Source),
+}
+
+/// Why an [`Inventory`] doesn't tell, or do, what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    /// The issuer can't be reached.
+    #[error("the issuer can't be reached: try again")]
+    Unavailable(#[source] Source),
+    /// It refuses, or tells what can't be read.
+    #[error("the issuer doesn't do this")]
+    Failed(#[source] Source),
 }
 
 /// Why a revocation list was not signed.

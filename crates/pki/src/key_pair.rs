@@ -24,13 +24,23 @@ impl KeyPairPem {
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
             .map_err(|_| GenerateKeyError)?;
         let spki = key.public_key().as_der().map_err(|_| GenerateKeyError)?;
+        let private_key_pem =
+            encode_private_key(key.to_pkcs8v1().map_err(|_| GenerateKeyError)?.as_ref());
+        let public = PublicKeyInfo::from_der(spki.as_ref()).map_err(|_| GenerateKeyError)?;
+        let csr = nameless_csr(&private_key_pem).map_err(|_| GenerateKeyError)?;
         Ok(Self {
-            private_key_pem: encode_private_key(
-                key.to_pkcs8v1().map_err(|_| GenerateKeyError)?.as_ref(),
-            ),
-            public: PublicKeyInfo::from_der(spki.as_ref()).map_err(|_| GenerateKeyError)?,
+            private_key_pem,
+            public: public.with_csr(&csr),
         })
     }
+}
+
+/// A request that says nothing but the key.
+fn nameless_csr(private_key_pem: &SecretString) -> Result<Vec<u8>, rcgen::Error> {
+    let key = KeyPair::from_pem(private_key_pem.expose_secret())?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    Ok(params.serialize_request(&key)?.der().to_vec())
 }
 
 /// Writes a certificate request (RFC 2986) in PEM for a private key (PKCS #8 in PEM), signed with it. The subject is

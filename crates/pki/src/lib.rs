@@ -23,6 +23,7 @@ mod profile;
 mod public_key;
 mod root;
 mod serial;
+mod signed_elsewhere;
 mod status_url;
 
 pub use authority::JoinAuthorityError;
@@ -31,12 +32,15 @@ pub use crl::{ParseListError, SignedList};
 pub use csr::{MAX_CSR_BYTES, ParseCsrError};
 pub use directory::{CaDirectory, InitCaError, OpenCaError, RootKey, init, init_with_root_crl_url};
 pub use embedded::{EmbeddedCa, LoadCaError};
-pub use encoding::crl_pem;
+pub use encoding::{
+    certificate_key, certificate_serial, certificate_validity, crl_pem, is_self_signed,
+};
 pub use files::{
     ReadCaFileError, WriteCaFileError, read_secret as read_secret_file, write_new as write_new_file,
 };
 pub use issuer::{
-    CrlReason, IssueError, Issued, Issuer, PrepareError, Prepared, RevokedEntry, SignCrlError,
+    CrlReason, Inventory, InventoryError, IssueError, Issued, Issuer, PrepareError, Prepared,
+    RevokedEntry, SignCrlError, validity_within,
 };
 pub use key_pair::{GenerateKeyError, KeyPairPem, WriteCsrError, write_csr};
 pub use name::ParseDnsNameError;
@@ -52,4 +56,5 @@ pub use root::{
     WriteRootError,
 };
 pub use serial::{DrawSerialError, RandomSerials, SerialSource};
+pub use signed_elsewhere::{UnfitError, check_signed, check_signed_list};
 pub use status_url::{ParseStatusUrlError, StatusUrl, StatusUrls};

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 use leafgate_identity::{Excerpt, SpkiHash};
 use pkcs8::ObjectIdentifier;
@@ -36,6 +37,7 @@ pub struct PublicKeyInfo {
     key: rcgen::SubjectPublicKeyInfo,
     algorithm: KeyAlgorithm,
     hash: SpkiHash,
+    csr_der: Option<Arc<[u8]>>,
 }
 
 impl PublicKeyInfo {
@@ -56,6 +58,7 @@ impl PublicKeyInfo {
             key,
             algorithm,
             hash: SpkiHash::of_spki_der(der),
+            csr_der: None,
         })
     }
 
@@ -64,8 +67,27 @@ impl PublicKeyInfo {
         self.key.der_bytes()
     }
 
+    /// The DER SubjectPublicKeyInfo.
+    pub(crate) fn to_der(&self) -> Vec<u8> {
+        self.key.subject_public_key_info()
+    }
+
     pub(crate) fn as_rcgen(&self) -> &rcgen::SubjectPublicKeyInfo {
         &self.key
+    }
+
+    /// With the request by which its holder has shown that they have the private key.
+    pub(crate) fn with_csr(self, der: &[u8]) -> Self {
+        Self {
+            csr_der: Some(der.into()),
+            ..self
+        }
+    }
+
+    /// The certificate request (RFC 2986, DER) by which its holder has shown that they have the private key, for issuers
+    /// that want to see it themselves. Nothing in it but the key has a say.
+    pub fn csr_der(&self) -> Option<&[u8]> {
+        self.csr_der.as_deref()
     }
 
     /// SHA-256 of the DER SubjectPublicKeyInfo, as it stands in the certificate.

@@ -10,13 +10,14 @@ use rcgen::KeyPair;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use crate::authority::{Authority, BACKDATE, JoinAuthorityError, ca_params};
+use crate::authority::{Authority, JoinAuthorityError, ca_params};
 use crate::encoding::{
     CERTIFICATE_LABEL, encode_pem, encode_private_key, key_from_pkcs8, whole_seconds,
 };
 use crate::files::{
     ReadCaFileError, SECRET_MODE, WriteCaFileError, read_certificate, read_secret, write_new,
 };
+use crate::issuer::BACKDATE;
 use crate::issuer::{PrepareError, RevokedEntry, SignCrlError};
 use crate::key_pair::GenerateKeyError;
 use crate::serial::{DrawSerialError, RandomSerials, SerialSource};

@@ -1,10 +1,10 @@
 use leafgate_identity::{DeviceId, UnixMs};
-use leafgate_pki::{BuildProfileError, Issued, KeyPairPem, Prepared, PublicKeyInfo};
+use leafgate_pki::{BuildProfileError, Issued, KeyPairPem, PublicKeyInfo};
 use leafgate_registry::{Act, DeviceRecord, DeviceState, Holder, NewDevice};
 use secrecy::SecretString;
 
 use crate::error::RegistrarError;
-use crate::issuance::{Occasion, holder};
+use crate::issuance::{Occasion, Plan, holder};
 use crate::registrar::{Registrar, device_after};
 use crate::renew_after::renew_after;
 
@@ -60,14 +60,14 @@ impl Registrar {
             generation: 1,
         };
         self.check_key(&key.spki_hash(), &first, act.at).await?;
-        let (record, prepared) = self.register_and_prepare(&new, &key, act).await?;
-        let (device, issued) =
-            self.sign_and_record(record, prepared, act)
-                .await
-                .map_err(|source| RegistrarError::RegisteredWithoutCertificate {
-                    id: new.id,
-                    source: Box::new(source),
-                })?;
+        let (record, plan) = self.register_and_prepare(&new, &key, act).await?;
+        let (device, issued) = self
+            .sign_and_record(record, plan, Occasion::Issue, act)
+            .await
+            .map_err(|source| RegistrarError::RegisteredWithoutCertificate {
+                id: new.id,
+                source: Box::new(source),
+            })?;
         Ok(DeviceCredentials::new(device, issued, private_key_pem))
     }
 
@@ -76,15 +76,15 @@ impl Registrar {
         new: &NewDevice,
         key: &PublicKeyInfo,
         act: &Act,
-    ) -> Result<(DeviceRecord, Prepared), RegistrarError> {
+    ) -> Result<(DeviceRecord, Plan), RegistrarError> {
         let mut tries = self.tries();
         loop {
             let register = self.build_registration(new, act).await?;
-            let (prepare, prepared) =
+            let (prepare, plan) =
                 self.prepare(device_after(&register), key, Occasion::Issue, act)?;
             let record = device_after(&prepare).clone();
             if self.commit(&[register, prepare]).await? {
-                return Ok((record, prepared));
+                return Ok((record, plan));
             }
             tries.again(&new.id).await?;
         }
@@ -164,12 +164,13 @@ impl Registrar {
         if let Some(issued) = self.find_issued(&record, &spki, act.at).await? {
             return Ok((record, issued, false));
         }
+        self.check_requests(&record.device, act.at).await?;
         let prepare = |record: &DeviceRecord| {
             admit(record)?;
             self.prepare(record, key, occasion, act)
         };
-        let (record, prepared) = self.change_record(record, prepare).await?;
-        let (device, issued) = self.sign_and_record(record, prepared, act).await?;
+        let (record, plan) = self.change_record(record, prepare).await?;
+        let (device, issued) = self.sign_and_record(record, plan, occasion, act).await?;
         Ok((device, issued, true))
     }
 }

@@ -4,7 +4,7 @@ mod turns;
 
 use leafgate_access::{Admits, EnrolmentToken, EnrolmentTokenText};
 use leafgate_identity::{DeviceId, SpkiHash};
-use leafgate_pki::{Issued, Prepared, PublicKeyInfo};
+use leafgate_pki::{Issued, PublicKeyInfo};
 use leafgate_registry::{
     Act, Certificate, CertificateStatus, Change, DeviceRecord, DeviceState, Holder, NewDevice,
     RevocationReason,
@@ -16,7 +16,7 @@ pub use self::tokens::TokenStatus;
 pub(crate) use self::turns::Turns;
 use crate::certificates::DeviceCredentials;
 use crate::error::RegistrarError;
-use crate::issuance::Occasion;
+use crate::issuance::{Occasion, Plan};
 use crate::registrar::{Registrar, device_after};
 
 impl Registrar {
@@ -51,8 +51,10 @@ impl Registrar {
                 newly_issued: false,
                 ..DeviceCredentials::new(device, issued, None)
             }),
-            Admission::First(record, prepared) => {
-                let (device, issued) = self.sign_and_record(record, prepared, act).await?;
+            Admission::First(record, plan) => {
+                let (device, issued) = self
+                    .sign_and_record(record, plan, Occasion::Enrolment, act)
+                    .await?;
                 Ok(DeviceCredentials::new(device, issued, None))
             }
         }
@@ -74,20 +76,25 @@ impl Registrar {
             let token = &presented.token;
             covers(token, id, &key.spki_hash())?;
             let existing = self.store.load(id).await?;
+            let requested = match &existing {
+                Some(record) => self.was_requested(&record.device, &key.spki_hash()).await?,
+                None => false,
+            };
             if let Some(record) = &existing {
-                may_enrol(record, token, &key.spki_hash())?;
+                may_enrol(record, token, &key.spki_hash(), requested)?;
                 let before = self.find_issued(record, &key.spki_hash(), act.at).await?;
                 if let Some(issued) = before {
                     return Ok(Admission::Again(record.clone(), issued));
                 }
                 refuse_equipped(record)?;
+                self.check_requests(&record.device, act.at).await?;
             }
-            let (changes, prepared) =
-                self.build_enrolment(&presented, existing.as_ref(), id, key, act)?;
+            let (changes, plan) =
+                self.build_enrolment(&presented, existing.as_ref(), requested, key, (id, act))?;
             let record = changes.last().map(device_after).cloned();
             let committed = self.commit(&changes).await;
             match (committed, record) {
-                (Ok(true), Some(record)) => return Ok(Admission::First(record, prepared)),
+                (Ok(true), Some(record)) => return Ok(Admission::First(record, plan)),
                 (Err(RegistrarError::IdTaken { .. }), _) => return Err(taken(token, id).into()),
                 (Err(other), _) => return Err(other),
                 (Ok(_), _) => tries.again(id).await?,
@@ -101,10 +108,10 @@ impl Registrar {
         &self,
         presented: &PresentedToken,
         existing: Option<&DeviceRecord>,
-        id: &DeviceId,
+        requested: bool,
         key: &PublicKeyInfo,
-        act: &Act,
-    ) -> Result<(Vec<Change>, Prepared), RegistrarError> {
+        (id, act): (&DeviceId, &Act),
+    ) -> Result<(Vec<Change>, Plan), RegistrarError> {
         let mut changes = Vec::new();
         let mut record = match existing {
             Some(existing) => existing.clone(),
@@ -118,7 +125,8 @@ impl Registrar {
         let spki = key.spki_hash();
         // A use is a device that is let in, however many keys it comes with until it has a certificate.
         let is_listed = presented.token.admits.ids().next().is_some();
-        let was_counted = in_preparation(&record).any(|left| is_listed || left.public_key == spki);
+        let was_counted =
+            requested || in_preparation(&record).any(|left| is_listed || left.public_key == spki);
         let others: Vec<_> = in_preparation(&record)
             .filter(|left| left.public_key != spki)
             .map(Certificate::id)
@@ -129,16 +137,16 @@ impl Registrar {
             record = device_after(&withdraw).clone();
             changes.push(withdraw);
         }
-        let (prepare, prepared) = self.prepare(&record, key, Occasion::Enrolment, act)?;
+        let (prepare, plan) = self.prepare(&record, key, Occasion::Enrolment, act)?;
         changes.push(prepare.with_document(presented.used(!was_counted)?));
-        Ok((changes, prepared))
+        Ok((changes, plan))
     }
 }
 
 /// What comes of an enrolment that is not refused.
 enum Admission {
     /// The intent to sign is recorded.
-    First(DeviceRecord, Prepared),
+    First(DeviceRecord, Plan),
     /// The device has its certificate.
     Again(DeviceRecord, Issued),
 }
@@ -158,15 +166,16 @@ fn covers(token: &EnrolmentToken, id: &DeviceId, key: &SpkiHash) -> Result<(), E
     }
 }
 
-/// Whether a device that is registered may enrol with a token that covers it. A token that doesn't name it covers none
+/// Whether a device that is registered, for which a certificate with this key may be `requested`, may enrol with a token that covers it. A token that doesn't name it covers none
 /// that is registered, but for one that has begun with this key and comes again.
 fn may_enrol(
     record: &DeviceRecord,
     token: &EnrolmentToken,
     key: &SpkiHash,
+    requested: bool,
 ) -> Result<(), EnrolError> {
     let device = &record.device;
-    let has_begun = record.current_certificates().any(|c| c.public_key == *key);
+    let has_begun = requested || record.current_certificates().any(|c| c.public_key == *key);
     if matches!(token.admits, Admits::Unnamed { .. }) && !has_begun {
         return Err(EnrolError::NotCovered {
             id: device.id.clone(),
@@ -190,7 +199,7 @@ fn may_enrol(
 }
 
 /// Refuses a device that ever had a certificate. What was prepared and not signed, or not handed out, doesn't count.
-fn refuse_equipped(record: &DeviceRecord) -> Result<(), EnrolError> {
+pub(crate) fn refuse_equipped(record: &DeviceRecord) -> Result<(), EnrolError> {
     let mut signed = record.certificates.iter().map(|c| c.fingerprint);
     if signed.any(|fingerprint| fingerprint.is_some()) {
         return Err(EnrolError::Illegal {

@@ -3,7 +3,8 @@ use std::time::Duration;
 use leafgate_access::{ApiKeyId, EnrolmentTokenId, RefuseError};
 use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, TrustDomainName};
 use leafgate_pki::{
-    BuildProfileError, GenerateKeyError, IssueError, ParseCsrError, PrepareError, SignCrlError,
+    BuildProfileError, GenerateKeyError, InventoryError, IssueError, ParseCsrError, PrepareError,
+    SignCrlError,
 };
 use leafgate_registry::{BuildChangeError, DeviceState, StoreError};
 
@@ -196,11 +197,15 @@ pub enum RegistrarError {
     Key(#[from] GenerateKeyError),
     /// The issuer did not sign what was prepared and recorded.
     #[error(
-        "certificate {serial} is recorded as prepared and was not signed; it admits nobody, and a new one can be asked for"
+        "{} was not signed; a new one can be asked for",
+        .serial.map_or_else(
+            || "the certificate that was asked for".to_owned(),
+            |serial| format!("certificate {serial} is recorded as prepared, admits nobody, and"),
+        )
     )]
     NotSigned {
-        /// Its serial number.
-        serial: SerialNumber,
+        /// Its serial number, if the issuer had settled that.
+        serial: Option<SerialNumber>,
         /// Why.
         #[source]
         source: IssueError,
@@ -236,6 +241,15 @@ pub enum RegistrarError {
     /// A revocation list was not signed.
     #[error("a revocation list could not be made")]
     Crl(#[from] SignCrlError),
+    /// Nothing here signs with this key.
+    #[error("issuer {issuer} is none of this registry's")]
+    IssuerUnknown {
+        /// The issuer's key.
+        issuer: SpkiHash,
+    },
+    /// The issuer's own account could not be read or changed.
+    #[error("the issuer's own account of what it signed can't be read or changed")]
+    Inventory(#[from] InventoryError),
 }
 
 impl RegistrarError {
@@ -265,10 +279,17 @@ impl RegistrarError {
             Self::IssuanceLimited { .. } => ErrorKind::TooMany,
             Self::Enrol(source) => source.kind(),
             Self::Change(source) => kind_of_change(source),
-            Self::Prepare(_) | Self::Key(_) => ErrorKind::Failed,
+            Self::Prepare(_) | Self::Key(_) | Self::IssuerUnknown { .. } => ErrorKind::Failed,
+            Self::Inventory(source) => match source {
+                InventoryError::Unavailable(_) => ErrorKind::Unavailable,
+                InventoryError::Failed(_) => ErrorKind::Failed,
+            },
             Self::NotSigned { source, .. } => match source {
                 IssueError::Unavailable(_) => ErrorKind::Unavailable,
-                IssueError::Foreign { .. } | IssueError::Sign(_) => ErrorKind::Failed,
+                IssueError::Refused(_) => ErrorKind::Input,
+                IssueError::Foreign { .. } | IssueError::Sign(_) | IssueError::Unfit { .. } => {
+                    ErrorKind::Failed
+                }
             },
             Self::SignedNotRecorded { source, .. }
             | Self::RegisteredWithoutCertificate { source, .. } => source.kind(),

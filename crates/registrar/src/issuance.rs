@@ -4,12 +4,13 @@ use leafgate_identity::{SerialNumber, SpkiHash, UnixMs, Validity};
 use leafgate_pki::{Intermediate, Issued, Prepared, Profile, PublicKeyInfo};
 use leafgate_registry::{
     Act, Certificate, CertificateId, CertificateStatus, Change, Device, DeviceRecord, DeviceState,
-    Holder, NewCertificate, RevocationReason,
+    DocumentName, Holder, NewCertificate, RevocationReason,
 };
 
 use crate::error::RegistrarError;
 use crate::registrar::{Registrar, device_after};
 use crate::renew_after::renew_after;
+use crate::requests::NewRequest;
 use crate::signed::{Signature, id_of};
 
 /// On what occasion a device gets a certificate.
@@ -90,15 +91,22 @@ impl Registrar {
         key: &PublicKeyInfo,
         occasion: Occasion,
         act: &Act,
-    ) -> Result<(Change, Prepared), RegistrarError> {
+    ) -> Result<(Change, Plan), RegistrarError> {
         self.check_issuable(&record.device, occasion)?;
         let profile = self.device_profile(&record.device)?;
         self.limits.check(record, act.at)?;
         let prepared = self
             .issuer(Intermediate::Devices)
             .prepare(profile, key.clone(), act.at)?;
-        let change = Change::prepare_certificate(record, intent(&prepared), act)?;
-        Ok((change, prepared))
+        let Some(serial) = prepared.serial() else {
+            let holder = holder(&record.device);
+            let request = NewRequest::new(&prepared, &holder, self.random(), act);
+            let change = Change::request_certificate(record, request.detail(), act)?
+                .with_document(request.write());
+            return Ok((change, Plan::Requested(prepared, request.name)));
+        };
+        let change = Change::prepare_certificate(record, intent(&prepared, serial), act)?;
+        Ok((change, Plan::Announced(prepared, serial)))
     }
 
     fn device_profile(&self, device: &Device) -> Result<Profile, RegistrarError> {
@@ -117,12 +125,22 @@ impl Registrar {
     pub(crate) async fn sign_and_record(
         &self,
         record: DeviceRecord,
-        prepared: Prepared,
+        plan: Plan,
+        occasion: Occasion,
         act: &Act,
     ) -> Result<(DeviceRecord, Issued), RegistrarError> {
+        let (prepared, serial) = match plan {
+            Plan::Announced(prepared, serial) => (prepared, serial),
+            Plan::Requested(prepared, request) => {
+                return self
+                    .sign_requested(record, prepared, &request, occasion, act)
+                    .await;
+            }
+        };
         let (key, holder) = (prepared.public_key().spki_hash(), holder(&record.device));
         if let Err(refusal) = self.check_key(&key, &holder, act.at).await {
-            self.withdraw(&record, &intent(&prepared).id, act).await;
+            let id = intent(&prepared, serial).id;
+            self.withdraw(&record, &id, act).await;
             return Err(refusal);
         }
         let signature = self.sign(Intermediate::Devices, prepared).await?;
@@ -168,7 +186,7 @@ impl Registrar {
 
     /// Takes an intent back that will not be carried out, so that its key is free again. Left as it is, it would admit
     /// nobody and end with its validity.
-    async fn withdraw(&self, record: &DeviceRecord, id: &CertificateId, act: &Act) {
+    pub(crate) async fn withdraw(&self, record: &DeviceRecord, id: &CertificateId, act: &Act) {
         let reason = RevocationReason::Unspecified;
         let withdrawn = self
             .unguarded()
@@ -191,11 +209,20 @@ pub(crate) fn holder(device: &Device) -> Holder {
     }
 }
 
-pub(crate) fn intent(prepared: &Prepared) -> NewCertificate {
+/// What was recorded of a certificate before it is signed.
+#[derive(Debug)]
+pub(crate) enum Plan {
+    /// Everything, down to its serial number.
+    Announced(Prepared, SerialNumber),
+    /// That it is asked for, in the document of this name.
+    Requested(Prepared, DocumentName),
+}
+
+pub(crate) fn intent(prepared: &Prepared, serial: SerialNumber) -> NewCertificate {
     NewCertificate {
         id: CertificateId {
             issuer: prepared.issuer(),
-            serial: prepared.serial(),
+            serial,
         },
         profile: prepared.profile().kind().as_str().into(),
         public_key: prepared.public_key().spki_hash(),

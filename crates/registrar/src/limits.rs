@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use leafgate_identity::UnixMs;
+use leafgate_identity::{DeviceId, UnixMs};
 use leafgate_registry::{Certificate, CertificateStatus, DeviceRecord};
 
 use crate::error::RegistrarError;
@@ -9,7 +9,7 @@ use crate::error::RegistrarError;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// For how long an intent counts that came to nothing. An issuer that fails for a while must not lock devices out for a
 /// day; a device that asks without end must not fill the registry.
-const UNSIGNED_COUNTS: Duration = Duration::from_secs(3600);
+pub(crate) const UNSIGNED_COUNTS: Duration = Duration::from_secs(3600);
 
 /// How many certificates a device gets. Each number is one at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,19 +41,36 @@ impl IssuanceLimits {
     pub(crate) fn check(&self, record: &DeviceRecord, now: UnixMs) -> Result<(), RegistrarError> {
         let in_use = record.current_certificates().filter_map(use_ends).collect();
         let of_day = record.certificates.iter().map(day_ends).collect();
-        for (ends, most, limit) in [
-            (in_use, self.in_use, IssuanceLimit::InUse(self.in_use)),
-            (of_day, self.per_day, IssuanceLimit::PerDay(self.per_day)),
-        ] {
-            if let Some(room_at) = room_at(ends, most, now) {
-                return Err(RegistrarError::IssuanceLimited {
-                    id: record.device.id.clone(),
-                    limit,
-                    retry_after: room_at.since(now),
-                });
-            }
-        }
-        Ok(())
+        let id = &record.device.id;
+        refuse_without_room(id, in_use, IssuanceLimit::InUse(self.in_use), now)?;
+        refuse_without_room(id, of_day, IssuanceLimit::PerDay(self.per_day), now)
+    }
+
+    /// Refuses a further request where so many came to nothing. `ends` is until when each of them counts.
+    pub(crate) fn check_requests(
+        &self,
+        id: &DeviceId,
+        ends: Vec<UnixMs>,
+        now: UnixMs,
+    ) -> Result<(), RegistrarError> {
+        refuse_without_room(id, ends, IssuanceLimit::PerDay(self.per_day), now)
+    }
+}
+
+fn refuse_without_room(
+    id: &DeviceId,
+    ends: Vec<UnixMs>,
+    limit: IssuanceLimit,
+    now: UnixMs,
+) -> Result<(), RegistrarError> {
+    let (IssuanceLimit::InUse(most) | IssuanceLimit::PerDay(most)) = limit;
+    match room_at(ends, most, now) {
+        None => Ok(()),
+        Some(room_at) => Err(RegistrarError::IssuanceLimited {
+            id: id.clone(),
+            limit,
+            retry_after: room_at.since(now),
+        }),
     }
 }
 

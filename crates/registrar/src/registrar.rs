@@ -3,7 +3,7 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leafgate_identity::{DeviceId, TrustDomain, TrustDomainName, TrustDomains};
+use leafgate_identity::{DeviceId, SpkiHash, TrustDomain, TrustDomainName, TrustDomains};
 use leafgate_pki::{Intermediate, Issuer};
 use leafgate_registry::{Change, CommitError, DeviceRecord, DeviceStore};
 
@@ -101,6 +101,19 @@ impl Registrar {
             Intermediate::Devices => self.issuers.devices.as_ref(),
             Intermediate::Servers => self.issuers.servers.as_ref(),
         }
+    }
+
+    /// The issuer with this key.
+    pub(crate) fn issuer_of_key(&self, spki: &SpkiHash) -> Option<&dyn Issuer> {
+        [Intermediate::Devices, Intermediate::Servers]
+            .map(|intermediate| self.issuer(intermediate))
+            .into_iter()
+            .find(|issuer| issuer.spki() == *spki)
+    }
+
+    /// Two uniform numbers.
+    pub(crate) fn random(&self) -> [u32; 2] {
+        [(self.random)(), (self.random)()]
     }
 
     pub(crate) fn domain(&self, name: &TrustDomainName) -> Result<&TrustDomain, RegistrarError> {

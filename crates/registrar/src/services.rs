@@ -4,7 +4,8 @@ use std::slice;
 use leafgate_identity::CnPattern;
 use leafgate_pki::{Issued, Prepared, Profile, PublicKeyInfo};
 use leafgate_registry::{
-    Act, Certificate, CertificateId, CertificateQuery, CertificateStatusKind, Change, Holder,
+    Act, Certificate, CertificateId, CertificateQuery, CertificateStatusKind, Change, DocumentName,
+    EventKind, Holder,
 };
 use secrecy::SecretString;
 
@@ -12,6 +13,7 @@ use crate::certificates::CertificateKey;
 use crate::error::RegistrarError;
 use crate::issuance::{intent, is_recorded, not_recorded};
 use crate::registrar::Registrar;
+use crate::requests::NewRequest;
 use crate::signed::{Signature, id_of};
 
 /// A part of the installation that needs a certificate.
@@ -29,6 +31,14 @@ pub enum Service {
         /// Its name.
         name: String,
     },
+}
+
+/// What was recorded of a service's certificate before it is signed.
+enum ServicePlan {
+    /// The certificate, but for its fingerprint.
+    Announced(Box<Certificate>, Prepared),
+    /// That it is asked for, in the document of this name.
+    Requested(Prepared, DocumentName),
 }
 
 /// A service's new certificate.
@@ -58,16 +68,34 @@ impl Registrar {
     ) -> Result<ServiceCredentials, RegistrarError> {
         self.guard.everywhere()?;
         let profile = self.service_profile(service)?;
-        let intermediate = profile.kind().intermediate();
         let (key, private_key_pem) = key.resolve()?;
-        let (record, prepared) = self.prepare_service(&profile, &key, act).await?;
+        let (record, issued) = match self.prepare_service(&profile, &key, act).await? {
+            ServicePlan::Announced(record, prepared) => {
+                self.sign_announced_service(*record, prepared, act).await?
+            }
+            ServicePlan::Requested(prepared, request) => {
+                let name = profile.common_name();
+                self.sign_requested_service(name, prepared, &request, act)
+                    .await?
+            }
+        };
+        Ok(ServiceCredentials {
+            record,
+            issued,
+            private_key_pem,
+        })
+    }
+
+    async fn sign_announced_service(
+        &self,
+        record: Certificate,
+        prepared: Prepared,
+        act: &Act,
+    ) -> Result<(Certificate, Issued), RegistrarError> {
+        let intermediate = prepared.profile().kind().intermediate();
         let signature = self.sign(intermediate, prepared).await?;
         match self.record_service_issued(record, &signature, act).await {
-            Ok(record) => Ok(ServiceCredentials {
-                record,
-                issued: signature.issued,
-                private_key_pem,
-            }),
+            Ok(record) => Ok((record, signature.issued)),
             Err(source) => Err(not_recorded(signature.issued.serial, source)),
         }
     }
@@ -92,7 +120,7 @@ impl Registrar {
         profile: &Profile,
         key: &PublicKeyInfo,
         act: &Act,
-    ) -> Result<(Certificate, Prepared), RegistrarError> {
+    ) -> Result<ServicePlan, RegistrarError> {
         let issuer = self.issuer(profile.kind().intermediate());
         let name = profile.common_name();
         let holder = Holder::Service {
@@ -102,9 +130,21 @@ impl Registrar {
         let mut tries = self.tries();
         loop {
             let prepared = issuer.prepare(profile.clone(), key.clone(), act.at)?;
-            let change = Change::prepare_service_certificate(name, intent(&prepared), act)?;
+            let Some(serial) = prepared.serial() else {
+                let request = NewRequest::new(&prepared, &holder, self.random(), act);
+                let change = Change::note(EventKind::CertificateRequested, request.detail(), act)
+                    .with_document(request.write());
+                if self.commit(slice::from_ref(&change)).await? {
+                    return Ok(ServicePlan::Requested(prepared, request.name));
+                }
+                tries.again(name).await?;
+                continue;
+            };
+            let new = intent(&prepared, serial);
+            let change = Change::prepare_service_certificate(name, new, act)?;
             if self.commit(slice::from_ref(&change)).await? {
-                return Ok((service_after(&change).clone(), prepared));
+                let record = Box::new(service_after(&change).clone());
+                return Ok(ServicePlan::Announced(record, prepared));
             }
             tries.again(name).await?;
         }
@@ -142,7 +182,10 @@ impl Registrar {
         }
     }
 
-    async fn find_by_id(&self, id: &CertificateId) -> Result<Certificate, RegistrarError> {
+    pub(crate) async fn find_by_id(
+        &self,
+        id: &CertificateId,
+    ) -> Result<Certificate, RegistrarError> {
         let query = CertificateQuery {
             issuer: Some(id.issuer),
             serial: Some(id.serial),
@@ -158,7 +201,7 @@ impl Registrar {
 
     /// Supersedes the issued certificates of the same holder and issuer, and so of the same kind.
     /// The newer one is not among them: it is prepared.
-    async fn supersede_services(
+    pub(crate) async fn supersede_services(
         &self,
         newer: &Certificate,
         act: &Act,
@@ -186,7 +229,7 @@ impl Registrar {
 }
 
 /// The certificate as it is after a change of a service's certificate.
-fn service_after(change: &Change) -> &Certificate {
+pub(crate) fn service_after(change: &Change) -> &Certificate {
     change
         .service_certificate_after()
         .expect("a change built from a service's certificate changes that certificate")

@@ -15,6 +15,9 @@ pub enum DocumentKind {
     /// What must not happen twice, or too often: a request, named by the hash of its actor and its idempotency key; the
     /// uses of an enrolment token; the first API key.
     Request,
+    /// What an issuer that draws serial numbers only when it signs was asked for; named by issuer, holder, key and a
+    /// random number.
+    CertificateRequest,
     /// An issuer's place in its rotation; named by the hash of its key.
     Issuer,
 }
@@ -24,6 +27,7 @@ named!(DocumentKind, UnknownDocumentKind, "document kind", {
     EnrolmentToken => "enrolment-token",
     Certificate => "certificate",
     Request => "request",
+    CertificateRequest => "certificate-request",
     Issuer => "issuer",
 });
 

@@ -178,6 +178,10 @@ event_kinds! {
     DeviceDisconnected => "device-disconnected",
     /// A device's type, site or attributes changed.
     DeviceEdited => "device-edited",
+    /// An issuer that draws serial numbers only when it signs is about to be asked for a certificate.
+    CertificateRequested => "certificate-requested",
+    /// What was asked of such an issuer came to nothing, or to a certificate that nobody has and that is revoked there.
+    CertificateAbandoned => "certificate-abandoned",
     /// A certificate is about to be signed.
     CertificatePrepared => "certificate-prepared",
     /// A certificate was signed.

@@ -9,13 +9,13 @@ use leafgate_identity::{
 };
 use serde::Deserialize;
 
-use crate::LogFormat;
+use crate::{Environment, LogFormat};
 
 /// `[store]`
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreConfig {
-    /// `sqlite:PATH` or `postgres://USER@HOST/DATABASE`.
+    /// `sqlite:PATH`, `postgres://USER@HOST/DATABASE`, or `vault:MOUNT` (a KV engine, version 2).
     pub url: String,
     /// The database's password, read anew for every connection.
     pub password_file: Option<PathBuf>,
@@ -113,6 +113,13 @@ fn issuer(path: &Path) -> Result<SpkiHash, Box<dyn std::error::Error + Send + Sy
     let pem = read_text(path)?;
     spki_hash_of_certificate_pem(&pem)
         .map_err(|error| format!("issuer {}: {error}", path.display()).into())
+}
+
+/// `{prefix}` in policies: as configured, else as `DEVICE_SUBJECT_PREFIX` says, else `device`.
+pub fn subject_prefix(configured: Option<&str>, environment: &Environment) -> String {
+    let variable = environment.get("DEVICE_SUBJECT_PREFIX");
+    let variable = variable.map(String::as_str).filter(|text| !text.is_empty());
+    configured.or(variable).unwrap_or("device").to_owned()
 }
 
 fn default_cn_pattern() -> String {

@@ -1,5 +1,8 @@
 //! What every [`Issuer`] must do, whatever stands behind it.
 
+mod hostile;
+mod openssl;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,8 +20,17 @@ use x509_parser::revocation_list::CertificateRevocationList;
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Checks an issuer that issues certificates of `profile` at `now`. Panics with what is wrong.
-pub async fn issuer_conformance(issuer: &dyn Issuer, profile: Profile, now: UnixMs) {
+/// How far the clock of whatever stands behind an issuer may be from that of the test.
+const SKEW: Duration = Duration::from_secs(60);
+
+/// Checks an issuer that issues certificates of `profile` at `now`, with its chain to the root (PEM). `now` is the
+/// present where the issuer has a clock of its own. Panics with what is wrong.
+pub async fn issuer_conformance(
+    issuer: &dyn Issuer,
+    root_pem: &str,
+    profile: Profile,
+    now: UnixMs,
+) {
     the_issuer_is_a_ca(issuer);
     let key = generate();
     let prepared = prepare_settles_serial_and_dates(issuer, &profile, &key, now);
@@ -27,10 +39,31 @@ pub async fn issuer_conformance(issuer: &dyn Issuer, profile: Profile, now: Unix
         .await
         .expect("what was prepared is issued");
     the_certificate_is_what_was_prepared(issuer, &profile, &key, &issued);
+    openssl::accepts_the_certificate(issuer, root_pem, &issued, now);
+    openssl::accepts_lists(issuer, root_pem, &issued, now).await;
+    openssl::accepts_status_answers(issuer, root_pem, &issued, now).await;
+    hostile::requests_give_nothing_but_their_key(issuer, &profile, now).await;
     no_serial_number_comes_twice(issuer, &profile, now).await;
     a_certificate_ends_with_its_issuer(issuer, &profile, now).await;
     what_another_prepared_is_refused(issuer, profile, now).await;
     lists_say_what_is_revoked(issuer, &issued, now).await;
+}
+
+/// Checks what an issuer says that can't be reached. Panics with what is wrong.
+pub async fn issuer_is_out_of_reach(issuer: &dyn Issuer, profile: &Profile, now: UnixMs) {
+    let prepared = issuer
+        .prepare(profile.clone(), generate(), now)
+        .expect("preparing needs nobody");
+    let refused = issuer.issue(prepared).await;
+    assert!(
+        matches!(refused, Err(IssueError::Unavailable(_))),
+        "{refused:?}"
+    );
+    let refused = issuer.sign_crl(&[], 1, now, now.saturating_add(HOUR)).await;
+    assert!(
+        matches!(refused, Err(SignCrlError::Unavailable(_))),
+        "{refused:?}"
+    );
 }
 
 fn generate() -> PublicKeyInfo {
@@ -162,7 +195,17 @@ fn assert_names(certificate: &X509Certificate<'_>, profile: &Profile) {
         .map(GeneralName::DNSName)
         .chain(octets.iter().map(|octets| GeneralName::IPAddress(octets)))
         .collect();
-    assert_eq!(names, expected, "subject alternative names");
+    // Their order says nothing (RFC 5280 section 4.2.1.6).
+    let sorted = |names: &[GeneralName<'_>]| {
+        let mut texts: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+        texts.sort_unstable();
+        texts
+    };
+    assert_eq!(
+        sorted(&names),
+        sorted(&expected),
+        "subject alternative names"
+    );
 }
 
 fn assert_usages(certificate: &X509Certificate<'_>, kind: ProfileKind) {
@@ -202,14 +245,20 @@ async fn no_serial_number_comes_twice(issuer: &dyn Issuer, profile: &Profile, no
         let prepared = issuer
             .prepare(profile.clone(), key.clone(), now)
             .expect("the issuer is valid now");
-        let serial = prepared.serial();
-        assert!(seen.insert(serial), "serial number {serial} came twice");
+        let settled = prepared.serial();
+        assert_eq!(
+            settled.is_none(),
+            issuer.inventory().is_some(),
+            "what is not known before it is signed can be found afterwards"
+        );
         let issued = issuer
             .issue(prepared)
             .await
             .expect("what was prepared is issued");
-        assert_eq!(
-            issued.serial, serial,
+        let serial = issued.serial;
+        assert!(seen.insert(serial), "serial number {serial} came twice");
+        assert!(
+            settled.is_none_or(|settled| settled == serial),
             "signed with the serial number that was settled"
         );
     }
@@ -294,11 +343,21 @@ async fn lists_say_what_is_revoked(issuer: &dyn Issuer, issued: &Issued, now: Un
             list.crl_number().map(ToString::to_string),
             Some(number.to_string())
         );
-        assert_eq!(list.last_update().timestamp(), now.as_secs());
-        assert_eq!(
-            list.next_update().map(|time| time.timestamp()),
-            Some(next_update.as_secs())
-        );
+        let dates = [
+            (list.last_update().timestamp(), now),
+            (
+                list.next_update().expect("a next update").timestamp(),
+                next_update,
+            ),
+        ];
+        for (found, asked) in dates {
+            let off = UnixMs::from_secs(found).as_i64().abs_diff(asked.as_i64());
+            let skew = match issuer.inventory() {
+                Some(_) => SKEW,
+                None => SECOND,
+            };
+            assert!(u128::from(off) <= skew.as_millis(), "{found}, not {asked}");
+        }
         let revoked: Vec<_> = list.iter_revoked_certificates().collect();
         assert_eq!(revoked.len(), 1);
         assert_eq!(

@@ -5,6 +5,7 @@
 //! can't be done.
 
 mod admin;
+mod commands;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
@@ -156,6 +157,16 @@ impl Drop for VaultServer {
             let _ = child.wait();
         }
     }
+}
+
+/// The commands of `docs/vault.md`, in their order, by which a server is set up as the document says.
+pub fn documented_commands() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/vault.md");
+    let text = std::fs::read_to_string(path).expect("the project is whole");
+    let blocks = text.split("```sh vault\n").skip(1);
+    blocks
+        .filter_map(|block| block.split("```").next())
+        .collect()
 }
 
 fn program() -> PathBuf {

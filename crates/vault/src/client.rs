@@ -7,17 +7,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use leafgate_registry::StoreError;
+use leafgate_runtime::VaultConfig;
 use reqwest::Method;
 use serde_json::Value;
 use tokio::sync::{Mutex, watch};
 
 use self::http::{Answer, Http};
 use self::log_in::Token;
-use crate::config::{LogIn, VaultConfig};
+use crate::config::{LogIn, Settings};
 use crate::failure::Failure;
 
-/// A log-in at one Vault, which is kept alive. Clones share it. It works on the tokio runtime that it was made on, which
-/// must outlive it.
+/// A log-in at one Vault, which is kept alive. Clones share it. Its connections live on the tokio runtime that it was made
+/// on, which must outlive it; it may be used from others.
 #[derive(Clone)]
 pub struct Vault {
     shared: Arc<Shared>,
@@ -41,7 +42,7 @@ impl Vault {
         config: &VaultConfig,
         environment: &BTreeMap<String, String>,
     ) -> Result<Self, StoreError> {
-        let settings = config.settings(environment)?;
+        let settings = Settings::new(config, environment)?;
         let http = Http::new(&settings)?;
         let token = settings.log_in.log_in(&http).await?;
         let shared = Arc::new(Shared {

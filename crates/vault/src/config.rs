@@ -1,127 +1,9 @@
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use leafgate_registry::StoreError;
+use leafgate_runtime::{VaultConfig, VaultLogInConfig};
 use secrecy::SecretString;
-use serde::Deserialize;
-
-/// Where Vault is, and how to log in to it: the section `[vault]` of a configuration file.
-///
-/// What it leaves out is taken from the environment, by the names of Vault's own tools: `VAULT_ADDR`,
-/// `VAULT_NAMESPACE`, `VAULT_CACERT`, and for the log-in `VAULT_TOKEN`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct VaultConfig {
-    /// Its URL, such as `https://vault.example:8200`.
-    pub address: Option<String>,
-    /// The namespace (Vault Enterprise, HCP).
-    pub namespace: Option<String>,
-    /// The certificates, in PEM, of those who may have signed Vault's; without it the system's.
-    pub ca_file: Option<PathBuf>,
-    /// How to log in; without it with the token of the environment.
-    pub log_in: Option<LogInConfig>,
-    /// How long to wait for one answer, in milliseconds.
-    pub timeout_ms: Option<u32>,
-}
-
-/// How to log in to Vault.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    tag = "method",
-    rename_all = "kebab-case",
-    rename_all_fields = "snake_case"
-)]
-pub enum LogInConfig {
-    /// With a token that somebody else looks after, such as Vault's agent.
-    Token {
-        /// Holds the token; read again when it is refused.
-        token_file: PathBuf,
-    },
-    /// As a machine with a role (<https://developer.hashicorp.com/vault/docs/auth/approle>).
-    AppRole {
-        /// The role's id.
-        role_id: String,
-        /// Holds a secret id of the role; read at each log-in.
-        secret_id_file: PathBuf,
-        /// Where the method is mounted.
-        #[serde(default = "app_role_mount")]
-        mount: String,
-    },
-    /// As a pod's service account (<https://developer.hashicorp.com/vault/docs/auth/kubernetes>).
-    Kubernetes {
-        /// The role in Vault.
-        role: String,
-        /// Holds the service account's token; read at each log-in.
-        #[serde(default = "service_account_token")]
-        jwt_file: PathBuf,
-        /// Where the method is mounted.
-        #[serde(default = "kubernetes_mount")]
-        mount: String,
-    },
-}
-
-fn app_role_mount() -> String {
-    "approle".to_owned()
-}
-
-fn kubernetes_mount() -> String {
-    "kubernetes".to_owned()
-}
-
-fn service_account_token() -> PathBuf {
-    PathBuf::from("/var/run/secrets/kubernetes.io/serviceaccount/token")
-}
-
-impl VaultConfig {
-    /// Takes the paths as relative to `folder`.
-    pub fn resolve_paths(&mut self, folder: &Path) {
-        let log_in = self.log_in.as_mut().map(|log_in| match log_in {
-            LogInConfig::Token { token_file } => token_file,
-            LogInConfig::AppRole { secret_id_file, .. } => secret_id_file,
-            LogInConfig::Kubernetes { jwt_file, .. } => jwt_file,
-        });
-        for path in self.ca_file.iter_mut().chain(log_in) {
-            *path = folder.join(&*path);
-        }
-    }
-
-    /// What to do, with the environment in place of what this leaves out.
-    pub(crate) fn settings(
-        &self,
-        environment: &BTreeMap<String, String>,
-    ) -> Result<Settings, StoreError> {
-        let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty());
-        let or_variable = |value: &Option<String>, name| value.as_ref().or(variable(name)).cloned();
-        let address = or_variable(&self.address, "VAULT_ADDR").ok_or_else(|| {
-            let what = "it is not said where Vault is: set address in [vault], or VAULT_ADDR";
-            StoreError::Unsupported {
-                what: what.to_owned(),
-            }
-        })?;
-        let log_in = match &self.log_in {
-            Some(log_in) => LogIn::As(log_in.clone()),
-            None => {
-                let token = variable("VAULT_TOKEN").ok_or_else(|| {
-                    let what = "it is not said how to log in to Vault: set log_in in [vault], or VAULT_TOKEN";
-                    StoreError::Unsupported { what: what.to_owned() }
-                })?;
-                LogIn::With(SecretString::from(token.as_str()))
-            }
-        };
-        Ok(Settings {
-            address,
-            namespace: or_variable(&self.namespace, "VAULT_NAMESPACE"),
-            ca_file: self
-                .ca_file
-                .clone()
-                .or_else(|| variable("VAULT_CACERT").map(PathBuf::from)),
-            log_in,
-            timeout_ms: self.timeout_ms.unwrap_or(Settings::TIMEOUT_MS),
-        })
-    }
-}
 
 /// A [`VaultConfig`] and an environment together.
 #[derive(Debug)]
@@ -135,6 +17,41 @@ pub(crate) struct Settings {
 
 impl Settings {
     const TIMEOUT_MS: u32 = 10_000;
+
+    /// What to do, with the environment in place of what the section leaves out.
+    pub(crate) fn new(
+        config: &VaultConfig,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, StoreError> {
+        let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+        let or_variable = |value: &Option<String>, name| value.as_ref().or(variable(name)).cloned();
+        let address = or_variable(&config.address, "VAULT_ADDR").ok_or_else(|| {
+            let what = "it is not said where Vault is: set address in [vault], or VAULT_ADDR";
+            StoreError::Unsupported {
+                what: what.to_owned(),
+            }
+        })?;
+        let log_in = match &config.log_in {
+            Some(log_in) => LogIn::As(log_in.clone()),
+            None => {
+                let token = variable("VAULT_TOKEN").ok_or_else(|| {
+                    let what = "it is not said how to log in to Vault: set log_in in [vault], or VAULT_TOKEN";
+                    StoreError::Unsupported { what: what.to_owned() }
+                })?;
+                LogIn::With(SecretString::from(token.as_str()))
+            }
+        };
+        Ok(Self {
+            address,
+            namespace: or_variable(&config.namespace, "VAULT_NAMESPACE"),
+            ca_file: config
+                .ca_file
+                .clone()
+                .or_else(|| variable("VAULT_CACERT").map(PathBuf::from)),
+            log_in,
+            timeout_ms: config.timeout_ms.unwrap_or(Self::TIMEOUT_MS),
+        })
+    }
 }
 
 /// How to get a token.
@@ -142,21 +59,13 @@ impl Settings {
 pub(crate) enum LogIn {
     /// It is given, and there is no other.
     With(SecretString),
-    As(LogInConfig),
-}
-
-impl fmt::Display for LogInConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Token { token_file } => write!(f, "the token in {}", token_file.display()),
-            Self::AppRole { role_id, mount, .. } => write!(f, "AppRole {role_id} at {mount}"),
-            Self::Kubernetes { role, mount, .. } => write!(f, "Kubernetes role {role} at {mount}"),
-        }
-    }
+    As(VaultLogInConfig),
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use secrecy::ExposeSecret;
 
     use super::*;
@@ -174,7 +83,7 @@ mod tests {
             ("VAULT_NAMESPACE", "team"),
             ("VAULT_CACERT", "/etc/vault/ca.pem"),
         ]);
-        let settings = VaultConfig::default().settings(&environment).unwrap();
+        let settings = Settings::new(&VaultConfig::default(), &environment).unwrap();
         assert_eq!(settings.address, "https://vault:8200");
         assert_eq!(settings.namespace.as_deref(), Some("team"));
         assert_eq!(
@@ -197,14 +106,14 @@ mod tests {
         ]);
         let config = VaultConfig {
             address: Some("https://vault:8200".to_owned()),
-            log_in: Some(LogInConfig::Kubernetes {
+            log_in: Some(VaultLogInConfig::Kubernetes {
                 role: "leafgate".to_owned(),
-                jwt_file: service_account_token(),
-                mount: kubernetes_mount(),
+                jwt_file: PathBuf::from("token"),
+                mount: "kubernetes".to_owned(),
             }),
             ..VaultConfig::default()
         };
-        let settings = config.settings(&environment).unwrap();
+        let settings = Settings::new(&config, &environment).unwrap();
         assert_eq!(settings.address, "https://vault:8200");
         assert_eq!(settings.namespace, None);
         assert!(matches!(settings.log_in, LogIn::As(_)));
@@ -213,7 +122,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let refused = |variables: &[(&str, &str)]| {
-            let settings = VaultConfig::default().settings(&environment(variables));
+            let settings = Settings::new(&VaultConfig::default(), &environment(variables));
             settings.unwrap_err().to_string()
         };
         assert!(refused(&[("VAULT_TOKEN", "t")]).contains("VAULT_ADDR"));

@@ -37,6 +37,7 @@ mod client;
 mod config;
 mod device;
 mod failure;
+mod issuer;
 mod journal;
 mod kv;
 mod layout;
@@ -44,5 +45,5 @@ mod records;
 mod store;
 
 pub use client::Vault;
-pub use config::{LogInConfig, VaultConfig};
+pub use issuer::{VaultIssuer, VaultIssuerConfig};
 pub use store::{VaultStore, VaultStoreConfig};

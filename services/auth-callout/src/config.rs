@@ -3,7 +3,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use leafgate_runtime::{
-    Environment, LoadConfigError, LogConfig, StoreConfig, TrustDomainConfig, load_config,
+    Environment, LoadConfigError, LogConfig, StoreConfig, TrustDomainConfig, VaultConfig,
+    load_config, subject_prefix,
 };
 use leafgate_sessions::SystemConfig;
 use serde::Deserialize;
@@ -17,8 +18,8 @@ pub struct Config {
     pub site: String,
     /// This replica's name, unique in the cluster; its private inbox is `_INBOX.<replica>.>`.
     pub replica: String,
-    /// `{prefix}` in policies.
-    #[serde(default = "default_subject_prefix")]
+    /// `{prefix}` in policies; without it what `DEVICE_SUBJECT_PREFIX` says, or `device`.
+    #[serde(default)]
     pub subject_prefix: String,
     /// The connection that requests come over, and the keys that answers are signed with.
     pub nats: NatsConfig,
@@ -26,6 +27,8 @@ pub struct Config {
     pub system: Option<SystemConfig>,
     /// The registry.
     pub store: StoreConfig,
+    /// Vault, if the registry is there.
+    pub vault: Option<VaultConfig>,
     /// Which issuers name devices, and how.
     #[serde(rename = "trust_domain")]
     pub trust_domains: Vec<TrustDomainConfig>,
@@ -113,10 +116,6 @@ impl Default for LimitsConfig {
     }
 }
 
-fn default_subject_prefix() -> String {
-    "device".to_owned()
-}
-
 impl Config {
     /// Reads the file and lays the environment over it.
     ///
@@ -124,6 +123,8 @@ impl Config {
     /// [`LoadConfigError`] with file and line.
     pub fn load(path: &Path, environment: &Environment) -> Result<Self, LoadConfigError> {
         let mut config: Self = load_config(path, environment)?;
+        let configured = Some(config.subject_prefix.as_str()).filter(|text| !text.is_empty());
+        config.subject_prefix = subject_prefix(configured, environment);
         config.resolve_paths(path.parent().unwrap_or(Path::new("")));
         Ok(config)
     }
@@ -147,6 +148,9 @@ impl Config {
         }
         for domain in &mut self.trust_domains {
             domain.resolve_paths(folder);
+        }
+        if let Some(vault) = &mut self.vault {
+            vault.resolve_paths(folder);
         }
         self.store.resolve_paths(folder);
     }

@@ -70,6 +70,8 @@ pub(crate) fn effect_of(kind: &EventKind) -> Effect {
         }
         EventKind::DeviceRegistered
         | EventKind::DeviceApproved
+        | EventKind::CertificateRequested
+        | EventKind::CertificateAbandoned
         | EventKind::CertificatePrepared
         | EventKind::CertificateIssued
         | EventKind::CrlNumbered

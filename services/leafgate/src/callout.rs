@@ -36,13 +36,13 @@ pub fn main() -> ExitCode {
 
 fn serve(arguments: &Arguments, environment: &Environment) -> anyhow::Result<()> {
     let config = Config::load(&arguments.config, environment)?;
-    let (log, store) = (config.log.clone(), config.store.clone());
+    let log = config.log.clone();
     program::serve(
         &log,
         Builder::new_current_thread(),
         |log, shutdown| async move {
+            let store = open_store_read_only(&config, environment).await?;
             let setup = Setup::load(config)?;
-            let store = open_store_read_only(&store).await?;
             run(setup, store, Arc::new(SystemClock::start()), &log, shutdown).await
         },
     )

@@ -9,7 +9,7 @@ use leafgate_registry_api::{Config, RegistryService, Setup};
 use leafgate_runtime::{Environment, SystemClock};
 use tokio::runtime::Builder;
 
-use crate::wiring::{load_authority, open_store};
+use crate::wiring::RegistryParts;
 use crate::{environment, program};
 
 /// leafgate's registry: devices and their certificates over REST.
@@ -42,8 +42,8 @@ fn serve(arguments: &Arguments, environment: &Environment) -> anyhow::Result<()>
         Builder::new_multi_thread(),
         |log, shutdown| async move {
             let setup = Setup::load(config)?;
-            let authority = load_authority(setup.config())?;
-            let store = open_store(&setup.config().store).await?;
+            let RegistryParts { store, authority } =
+                RegistryParts::open(setup.config(), environment).await?;
             let clock = Arc::new(SystemClock::start());
             let service =
                 RegistryService::bind(setup, store, authority, clock, log.writer(), shutdown)

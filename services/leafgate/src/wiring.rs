@@ -3,58 +3,248 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::{Context, bail};
+use leafgate_identity::TrustDomainName;
 use leafgate_pki::{CaDirectory, Intermediate, Issuer, StatusUrl, StatusUrls};
 use leafgate_registrar::Issuers;
 use leafgate_registry::{DeviceStore, StoreError};
-use leafgate_registry_api::{Authority, Config};
-use leafgate_runtime::{StoreConfig, read_text};
+use leafgate_registry_api::{Authority, CaConfig, Config, VaultCaConfig};
+use leafgate_runtime::{Environment, StoreConfig, TrustDomainConfig, VaultConfig, read_text};
 use leafgate_store_sql::{PostgresOptions, PostgresStore, SqliteStore};
+use leafgate_vault::{Vault, VaultIssuer, VaultIssuerConfig, VaultStore, VaultStoreConfig};
 
 /// Opens the configured store for reading: what a callout replica needs.
 ///
 /// # Errors
-/// [`StoreError`] says what is wrong with the configuration or the store.
+/// What is wrong with the configuration or the store.
 pub async fn open_store_read_only(
-    config: &StoreConfig,
-) -> Result<Arc<dyn DeviceStore>, StoreError> {
-    Ok(match postgres(config) {
-        Some(options) => Arc::new(PostgresStore::open_read_only(&options).await?),
-        None => Arc::new(SqliteStore::open_url_read_only(&config.url).await?),
+    config: &leafgate_auth_callout::Config,
+    environment: &Environment,
+) -> anyhow::Result<Arc<dyn DeviceStore>> {
+    let store = &config.store;
+    let vault = connect(store, None, config.vault.as_ref(), environment).await?;
+    Ok(match (Kind::of(store)?, vault) {
+        (Kind::Vault(mount), Some(vault)) => {
+            let domains = names(&config.trust_domains);
+            let config = in_vault(mount, config.vault.as_ref(), &domains)?;
+            Arc::new(VaultStore::open_read_only(&vault, &config).await?)
+        }
+        (Kind::Postgres(options), _) => Arc::new(PostgresStore::open_read_only(&options).await?),
+        _ => Arc::new(SqliteStore::open_url_read_only(&store.url).await?),
     })
 }
 
-/// Opens the configured store, making it where there is none: what the registry API needs.
+/// What the registry API works on.
+pub struct RegistryParts {
+    /// The registry, made where there is none.
+    pub store: Arc<dyn DeviceStore>,
+    /// What signs.
+    pub authority: Authority,
+}
+
+impl RegistryParts {
+    /// Opens what is configured, with one log-in where both are in Vault.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, the store, or the certificate authority.
+    pub async fn open(config: &Config, environment: &Environment) -> anyhow::Result<Self> {
+        let store = &config.store;
+        let (ca, vault) = (config.ca.as_vault(), config.vault.as_ref());
+        let vault = connect(store, ca, vault, environment).await?;
+        let authority = match (&config.ca, &vault) {
+            (CaConfig::Vault(ca), Some(vault)) => vault_authority(ca, vault, config).await?,
+            _ => embedded_authority(config)?,
+        };
+        let domains = names(&config.trust_domains);
+        let store = open(store, vault, config.vault.as_ref(), &domains).await?;
+        Ok(Self { store, authority })
+    }
+}
+
+/// Opens the registry of a configuration, making it where there is none, and no certificate authority.
 ///
 /// # Errors
-/// [`StoreError`] says what is wrong with the configuration or the store.
-pub async fn open_store(config: &StoreConfig) -> Result<Arc<dyn DeviceStore>, StoreError> {
-    Ok(match postgres(config) {
-        Some(options) => Arc::new(PostgresStore::open(&options).await?),
-        None => Arc::new(SqliteStore::open_url(&config.url).await?),
-    })
+/// What is wrong with the configuration or the store.
+pub async fn open_registry_store(
+    config: &Config,
+    environment: &Environment,
+) -> anyhow::Result<Arc<dyn DeviceStore>> {
+    let vault = config.vault.as_ref();
+    let connection = connect(&config.store, None, vault, environment).await?;
+    open(
+        &config.store,
+        connection,
+        vault,
+        &names(&config.trust_domains),
+    )
+    .await
 }
 
-fn postgres(config: &StoreConfig) -> Option<PostgresOptions> {
-    let StoreConfig {
-        url,
-        password_file,
-        ca_file,
-    } = config;
-    let schemes = ["postgres://", "postgresql://"];
-    let is_postgres = schemes.iter().any(|scheme| url.starts_with(scheme));
-    is_postgres.then(|| PostgresOptions {
-        url: url.clone(),
-        password_file: password_file.clone(),
-        ca_file: ca_file.clone(),
-    })
-}
-
-/// Loads the certificate authority that signs for the registry API.
+/// Opens a store, making it where there is none. Where Vault is, and how to log in to it, the environment says.
 ///
 /// # Errors
-/// A file of the CA is missing or can't be used.
-pub fn load_authority(config: &Config) -> anyhow::Result<Authority> {
-    let ca = CaDirectory::open(&config.ca.dir)?;
+/// What is wrong with the configuration or the store.
+pub async fn open_store(
+    store: &StoreConfig,
+    trust_domain: &str,
+    environment: &Environment,
+) -> anyhow::Result<Arc<dyn DeviceStore>> {
+    let vault = connect(store, None, None, environment).await?;
+    open(store, vault, None, &[trust_domain]).await
+}
+
+async fn open(
+    store: &StoreConfig,
+    vault: Option<Vault>,
+    config: Option<&VaultConfig>,
+    trust_domains: &[&str],
+) -> anyhow::Result<Arc<dyn DeviceStore>> {
+    Ok(match (Kind::of(store)?, vault) {
+        (Kind::Vault(mount), Some(vault)) => {
+            let config = in_vault(mount, config, trust_domains)?;
+            Arc::new(VaultStore::open(&vault, &config).await?)
+        }
+        (Kind::Postgres(options), _) => Arc::new(PostgresStore::open(&options).await?),
+        _ => Arc::new(SqliteStore::open_url(&store.url).await?),
+    })
+}
+
+fn names(trust_domains: &[TrustDomainConfig]) -> Vec<&str> {
+    trust_domains
+        .iter()
+        .map(|domain| domain.name.as_str())
+        .collect()
+}
+
+/// Logs in to Vault, if anything is there.
+async fn connect(
+    store: &StoreConfig,
+    ca: Option<&VaultCaConfig>,
+    vault: Option<&VaultConfig>,
+    environment: &Environment,
+) -> anyhow::Result<Option<Vault>> {
+    let used = ca.is_some() || matches!(Kind::of(store)?, Kind::Vault(_));
+    match (used, vault) {
+        (false, None) => Ok(None),
+        (false, Some(_)) => bail!(
+            "[vault] is of no use: neither the registry nor the certificate authority is there; take it out, or set url \
+             = \"vault:{}\" in [store]",
+            VaultStoreConfig::DEFAULT_MOUNT
+        ),
+        (true, config) => {
+            let config = config.cloned().unwrap_or_default();
+            Ok(Some(Vault::connect(&config, environment).await?))
+        }
+    }
+}
+
+/// What keeps the registry.
+enum Kind<'a> {
+    Vault(&'a str),
+    Postgres(PostgresOptions),
+    Sqlite,
+}
+
+impl<'a> Kind<'a> {
+    fn of(config: &'a StoreConfig) -> anyhow::Result<Self> {
+        let StoreConfig {
+            url,
+            password_file,
+            ca_file,
+        } = config;
+        if let Some(mount) = url.strip_prefix("vault:") {
+            if mount.is_empty() || mount.starts_with('/') {
+                bail!(
+                    "[store] url must name the mount of a KV engine in Vault, such as \"vault:{}\"; where Vault is, \
+                     address in [vault] or VAULT_ADDR says",
+                    VaultStoreConfig::DEFAULT_MOUNT
+                );
+            }
+            if password_file.is_some() || ca_file.is_some() {
+                bail!(
+                    "[store] password_file and ca_file are for PostgreSQL: for Vault, set log_in and ca_file in [vault]"
+                );
+            }
+            return Ok(Self::Vault(mount));
+        }
+        let schemes = ["postgres://", "postgresql://"];
+        Ok(match schemes.iter().any(|scheme| url.starts_with(scheme)) {
+            true => Self::Postgres(PostgresOptions {
+                url: url.clone(),
+                password_file: password_file.clone(),
+                ca_file: ca_file.clone(),
+            }),
+            false => Self::Sqlite,
+        })
+    }
+}
+
+fn in_vault(
+    mount: &str,
+    vault: Option<&VaultConfig>,
+    domains: &[&str],
+) -> anyhow::Result<VaultStoreConfig> {
+    let named = vault.and_then(|vault| vault.trust_domain.as_deref());
+    let name = match (named, domains) {
+        (Some(named), domains) if domains.contains(&named) => named,
+        (Some(named), _) => bail!("[vault] trust_domain: there is no [[trust_domain]] {named}"),
+        (None, [only]) => only,
+        (None, _) => bail!(
+            "there are several trust domains: set trust_domain in [vault] to that of the devices that scripts registered \
+             in Vault"
+        ),
+    };
+    Ok(VaultStoreConfig {
+        mount: mount.to_owned(),
+        trust_domain: TrustDomainName::parse(name)
+            .with_context(|| format!("[[trust_domain]] {name}"))?,
+    })
+}
+
+async fn vault_authority(
+    ca: &VaultCaConfig,
+    vault: &Vault,
+    config: &Config,
+) -> anyhow::Result<Authority> {
+    let base = config.status.url.as_deref().map(StatusUrl::parse);
+    let base = base.transpose()?;
+    let open = async |mount: &str, role: &str| -> anyhow::Result<VaultIssuer> {
+        let config = VaultIssuerConfig {
+            mount: mount.to_owned(),
+            issuer: ca.issuer.clone(),
+            role: role.to_owned(),
+            ocsp_role: ca.ocsp_role.clone(),
+        };
+        let issuer = VaultIssuer::open(vault, &config).await?;
+        Ok(match &base {
+            Some(base) => issuer.with_status_under(base).await?,
+            None => issuer,
+        })
+    };
+    let devices = open(&ca.mount, &ca.device_role).await?;
+    let server_mount = ca.server_mount.as_ref().unwrap_or(&ca.mount);
+    let servers = open(server_mount, &ca.server_role).await?;
+    let root_certificate_pem = match &ca.root_file {
+        Some(path) => read_text(path)?,
+        None => devices.root_certificate_pem().map(str::to_owned).context(
+            "the chain in the PKI engine doesn't reach the root: set root_file in [ca.vault] to the root's certificate",
+        )?,
+    };
+    Ok(Authority {
+        root_certificate_pem,
+        root_crl: None,
+        issuers: Issuers {
+            devices: Arc::new(devices),
+            servers: Arc::new(servers),
+        },
+    })
+}
+
+fn embedded_authority(config: &Config) -> anyhow::Result<Authority> {
+    let CaConfig::Dir(dir) = &config.ca else {
+        bail!("[ca] names no folder");
+    };
+    let ca = CaDirectory::open(dir)?;
     let base = config.status.url.as_deref().map(StatusUrl::parse);
     let base = base.transpose()?;
     let issuer = |intermediate| -> anyhow::Result<Arc<dyn Issuer>> {

@@ -19,7 +19,7 @@ use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use serde::Deserialize;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::config::Config;
+use crate::config::{CaConfig, Config};
 
 /// `[clients]`
 #[derive(Debug, Clone, Deserialize)]
@@ -226,8 +226,11 @@ fn signers_of_others(config: &Config, domains: &TrustDomains) -> Vec<SpkiHash> {
     let issuers = domains.iter().flat_map(|domain| &domain.issuers);
     let mut keys: Vec<SpkiHash> = issuers.copied().collect();
     // Whoever loads the CA says what is wrong with it.
-    let root = CaDirectory::open(&config.ca.dir).map(|ca| ca.root_certificate());
-    let pem = root.ok().and_then(|root| read_text(&root).ok());
+    let root = match &config.ca {
+        CaConfig::Dir(dir) => CaDirectory::open(dir).map(|ca| ca.root_certificate()).ok(),
+        CaConfig::Vault(vault) => vault.root_file.clone(),
+    };
+    let pem = root.and_then(|root| read_text(&root).ok());
     keys.extend(pem.and_then(|pem| spki_hash_of_certificate_pem(&pem).ok()));
     keys
 }

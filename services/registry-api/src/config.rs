@@ -5,7 +5,8 @@ use std::time::Duration;
 use leafgate_policy::IpNetwork;
 use leafgate_registrar::IssuanceLimits;
 use leafgate_runtime::{
-    Environment, LoadConfigError, LogConfig, StoreConfig, TrustDomainConfig, load_config,
+    Environment, LoadConfigError, LogConfig, StoreConfig, TrustDomainConfig, VaultConfig,
+    load_config, subject_prefix,
 };
 use leafgate_sessions::SystemConfig;
 use serde::Deserialize;
@@ -30,10 +31,12 @@ pub struct Config {
     pub health: HealthConfig,
     /// The registry.
     pub store: StoreConfig,
+    /// Vault, if the registry or the certificate authority is there.
+    pub vault: Option<VaultConfig>,
     /// Which issuers name devices, and how.
     #[serde(rename = "trust_domain")]
     pub trust_domains: Vec<TrustDomainConfig>,
-    /// The embedded certificate authority.
+    /// The certificate authority.
     pub ca: CaConfig,
     /// What the callout decides by; without it nobody can ask why a device is refused.
     pub policy: Option<PolicyConfig>,
@@ -56,6 +59,9 @@ pub struct Config {
     /// Bounds on time, memory and work.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// What `[policy]` and the environment say together.
+    #[serde(skip)]
+    pub(crate) subject_prefix: String,
 }
 
 /// `[http]`
@@ -108,12 +114,89 @@ pub struct HealthConfig {
     pub listen: SocketAddr,
 }
 
-/// `[ca]`
+/// `[ca]`: what signs, one of the two.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "CaKeys")]
+pub enum CaConfig {
+    /// `dir`: the folder that `leafgate ca init` made.
+    Dir(PathBuf),
+    /// `[ca.vault]`: a PKI engine of Vault.
+    Vault(VaultCaConfig),
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CaConfig {
-    /// The folder that `leafgate ca init` made.
-    pub dir: PathBuf,
+struct CaKeys {
+    dir: Option<PathBuf>,
+    vault: Option<VaultCaConfig>,
+}
+
+impl TryFrom<CaKeys> for CaConfig {
+    type Error = &'static str;
+
+    fn try_from(keys: CaKeys) -> Result<Self, Self::Error> {
+        match keys {
+            CaKeys {
+                dir: Some(dir),
+                vault: None,
+            } => Ok(Self::Dir(dir)),
+            CaKeys {
+                dir: None,
+                vault: Some(vault),
+            } => Ok(Self::Vault(vault)),
+            CaKeys { dir: Some(_), .. } => {
+                Err("[ca] has dir and vault, and one authority signs: take one of them out")
+            }
+            CaKeys { dir: None, .. } => Err(
+                "[ca] needs dir, the folder that leafgate ca init made, or [ca.vault], a PKI engine of Vault",
+            ),
+        }
+    }
+}
+
+/// `[ca.vault]`. Where Vault is, and how to log in to it, `[vault]` says.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VaultCaConfig {
+    /// Where the engine is mounted.
+    pub mount: String,
+    /// Where the engine that signs nats-servers is mounted, if it is another one. Then listeners for devices need not
+    /// trust servers' certificates.
+    pub server_mount: Option<String>,
+    /// The issuer's name or id in the engine.
+    pub issuer: String,
+    /// The role for devices, and clients of their listener.
+    pub device_role: String,
+    /// The role for nats-servers.
+    pub server_role: String,
+    /// The role for the key that signs OCSP answers.
+    pub ocsp_role: String,
+    /// The root's certificate (PEM), where the engine doesn't have the whole chain.
+    pub root_file: Option<PathBuf>,
+}
+
+impl Default for VaultCaConfig {
+    fn default() -> Self {
+        Self {
+            mount: "pki-int".to_owned(),
+            server_mount: None,
+            issuer: "default".to_owned(),
+            device_role: "device-mtls".to_owned(),
+            server_role: "nats-cluster".to_owned(),
+            ocsp_role: "ocsp-responder".to_owned(),
+            root_file: None,
+        }
+    }
+}
+
+impl CaConfig {
+    /// The engine of Vault, if one signs.
+    pub fn as_vault(&self) -> Option<&VaultCaConfig> {
+        match self {
+            Self::Dir(_) => None,
+            Self::Vault(vault) => Some(vault),
+        }
+    }
 }
 
 /// `[policy]`
@@ -122,9 +205,8 @@ pub struct CaConfig {
 pub struct PolicyConfig {
     /// The site that a device is thought to log in at, where who asks names none.
     pub site: String,
-    /// `{prefix}` in policies.
-    #[serde(default = "default_subject_prefix")]
-    pub subject_prefix: String,
+    /// `{prefix}` in policies; without it what `DEVICE_SUBJECT_PREFIX` says, or `device`.
+    pub subject_prefix: Option<String>,
 }
 
 /// `[certificates]`
@@ -209,10 +291,6 @@ fn default_listen() -> SocketAddr {
     any_address(8443)
 }
 
-fn default_subject_prefix() -> String {
-    "device".to_owned()
-}
-
 fn any_address(port: u16) -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], port))
 }
@@ -224,13 +302,26 @@ impl Config {
     /// [`LoadConfigError`] with file and line.
     pub fn load(path: &Path, environment: &Environment) -> Result<Self, LoadConfigError> {
         let mut config: Self = load_config(path, environment)?;
+        let policy = config.policy.as_ref();
+        let configured = policy.and_then(|policy| policy.subject_prefix.as_deref());
+        config.subject_prefix = subject_prefix(configured, environment);
         config.resolve_paths(path.parent().unwrap_or(Path::new("")));
         Ok(config)
     }
 
+    /// `{prefix}` in policies.
+    pub fn subject_prefix(&self) -> &str {
+        &self.subject_prefix
+    }
+
     fn resolve_paths(&mut self, folder: &Path) {
         let Self { http, ca, .. } = self;
-        for path in [&mut http.cert_file, &mut http.key_file, &mut ca.dir] {
+        let of_ca = match ca {
+            CaConfig::Dir(dir) => Some(dir),
+            CaConfig::Vault(vault) => vault.root_file.as_mut(),
+        };
+        let of_http = [&mut http.cert_file, &mut http.key_file];
+        for path in of_http.into_iter().chain(of_ca) {
             *path = folder.join(&*path);
         }
         for domain in &mut self.trust_domains {
@@ -250,6 +341,9 @@ impl Config {
         }
         if let Some(audit) = &mut self.audit {
             audit.resolve_paths(folder);
+        }
+        if let Some(vault) = &mut self.vault {
+            vault.resolve_paths(folder);
         }
         self.store.resolve_paths(folder);
     }

@@ -50,7 +50,7 @@ pub use checkpoints::AuditConfig;
 pub use clients::{ClientGrantConfig, ClientsConfig};
 pub use config::{
     CaConfig, CertificatesConfig, Config, HealthConfig, HttpConfig, LimitsConfig, PolicyConfig,
-    ProxiedConfig, StatusConfig,
+    ProxiedConfig, StatusConfig, VaultCaConfig,
 };
 pub use issuers::Authority;
 pub use nats::NatsConfig;

@@ -44,7 +44,7 @@ pub struct NatsConfig {
     /// The nkey seed (`SU…`) of this replica's user in the AUTH account.
     pub nkey_seed_file: PathBuf,
     /// The seed of its user in the DEVICES account; without it devices can't renew over NATS. Their subjects begin with
-    /// `[policy]`'s `subject_prefix`, or `device`.
+    /// `{prefix}` in policies.
     pub devices_nkey_seed_file: Option<PathBuf>,
 }
 
@@ -100,10 +100,7 @@ impl Logins {
         let devices = seed_file.and_then(|path| {
             let place = "[nats] devices_nkey_seed_file";
             let login = Login::load_other(auth.as_ref(), place, path, problems);
-            let prefix = config.policy.as_ref().map_or_else(
-                || Ok(SubjectPrefix::default()),
-                |policy| policy.subject_prefix.parse(),
-            );
+            let prefix: Result<SubjectPrefix, _> = config.subject_prefix.parse();
             let prefix = prefix.map_err(|error: ParseInputError| error.into());
             login.zip(problems.note("[policy] subject_prefix", prefix))
         });

@@ -156,7 +156,11 @@ fn kind_of(error: &RegistrarError) -> Option<ProblemType> {
         E::CertificateAmbiguous { .. } => P::CertificateAmbiguous,
         E::TrustDomainUnknown { .. } => P::TrustDomainUnknown,
         E::Name(_) => P::ValueMalformed,
-        E::Csr(_) => P::CertificateRequestRefused,
+        E::Csr(_)
+        | E::NotSigned {
+            source: IssueError::Refused(_),
+            ..
+        } => P::CertificateRequestRefused,
         E::KeyCompromised { .. } => P::KeyCompromised,
         E::KeyHeld { .. } => P::KeyConflict,
         E::RenewalRefused { .. } => P::RenewalRefused,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures::future::OptionFuture;
-use leafgate_registrar::{Issuers, Registrar};
-use leafgate_registry::DeviceStore;
+use leafgate_registrar::{Issuers, KeptRequests, Registrar, RequestKeeper};
+use leafgate_registry::{Act, DeviceStore};
 use leafgate_runtime::{Clock, HealthListener, LogWriter, Shutdown};
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
@@ -29,6 +29,8 @@ use crate::status::{self, RevocationStatus, StatusParts};
 
 /// How often gauges are brought up to date and what has ended is forgotten.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often what issuers were asked for is looked after.
+const KEEP_REQUESTS_EVERY: Duration = Duration::from_secs(60);
 /// After how many of these expired documents are forgotten.
 const FORGET_EVERY: usize = 60;
 
@@ -232,6 +234,7 @@ impl RegistryService {
             links.start(&app, &background);
         }
         tokio::spawn(keep_up(Arc::clone(&app), log, background.clone()));
+        tokio::spawn(keep_requests(Arc::clone(&app), background.clone()));
         let readiness = Arc::new(ApiReadiness {
             shutdown: shutdown.clone(),
             app: Arc::clone(&app),
@@ -288,6 +291,33 @@ impl RegistryService {
         health.await.context("health listener")??;
         tracing::info!("registry API ended");
         Ok(())
+    }
+}
+
+/// Looks after what issuers were asked for and didn't give.
+async fn keep_requests(app: Arc<App>, shutdown: Shutdown) {
+    let mut keeper = RequestKeeper::new(app.registrar.clone());
+    let mut ticks = tokio::time::interval(KEEP_REQUESTS_EVERY);
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        let act = Act {
+            actor: own_actor(),
+            at: app.clock.now(),
+        };
+        match shutdown.run_until_cancelled(keeper.keep(&act)).await {
+            None => return,
+            Some(Ok(kept)) if kept == KeptRequests::default() => {}
+            Some(Ok(KeptRequests {
+                not_signed, found, ..
+            })) => tracing::warn!(
+                not_signed,
+                found,
+                "looked after certificates that were asked for and never recorded"
+            ),
+            Some(Err(error)) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "certificates that were asked for and never recorded could not be looked after: trying again"
+            ),
+        }
     }
 }
 

@@ -56,7 +56,7 @@ impl Setup {
         let policies = config
             .policy
             .as_ref()
-            .map(|policy| load_policies(policy, &config.trust_domains, &mut problems));
+            .map(|policy| load_policies(policy, &config, &mut problems));
         let nats = Logins::load(&config, &mut problems);
         let oidc = config.oidc.as_ref();
         let oidc = oidc.and_then(|oidc| OidcVerifier::load(oidc, &mut problems));
@@ -149,11 +149,7 @@ fn load_domains(config: &Config, problems: &mut SetUpProblems) -> Option<TrustDo
     problems.note("[[trust_domain]]", domains)
 }
 
-fn load_policies(
-    policy: &PolicyConfig,
-    domains: &[TrustDomainConfig],
-    problems: &mut SetUpProblems,
-) -> Policies {
+fn load_policies(policy: &PolicyConfig, config: &Config, problems: &mut SetUpProblems) -> Policies {
     if !is_token(&policy.site) {
         problems.add(format!(
             "[policy] site: {:?} must be one subject token: A-Z a-z 0-9 _ -, with a letter or digit at both ends",
@@ -161,11 +157,11 @@ fn load_policies(
         ));
     }
     let constants = Constants {
-        prefix: policy.subject_prefix.clone(),
+        prefix: config.subject_prefix.clone(),
         ..Constants::default()
     };
     let mut of_domain = HashMap::new();
-    for domain in domains {
+    for domain in &config.trust_domains {
         let place = place_of(domain);
         let sources = domain.policies.iter().map(|path| source(path));
         let loaded = sources

@@ -72,8 +72,50 @@ fn the_documented_sections_are_some() {
 }
 
 #[test]
+fn one_authority_signs() {
+    let vault = LEAST.replace(
+        "dir = \"ca\"\n",
+        "[ca.vault]\nmount = \"pki\"\nroot_file = \"root.pem\"\n",
+    );
+    let (folder, config) = load(&vault);
+    let config = config.unwrap();
+    let ca = config.ca.as_vault().unwrap();
+    assert_eq!((&*ca.mount, &*ca.device_role), ("pki", "device-mtls"));
+    assert_eq!(ca.root_file, Some(folder.path().join("root.pem")));
+    for (ca, told) in [
+        ("dir = \"ca\"\n[ca.vault]\n", "take one of them out"),
+        ("[ca.vault]\nmout = \"pki\"\n", "mout"),
+        ("folder = \"ca\"\n", "`dir` or `vault`"),
+        ("", "[ca] needs dir"),
+    ] {
+        let (_folder, loaded) = load(&LEAST.replace("dir = \"ca\"\n", ca));
+        let error = loaded.unwrap_err().to_string();
+        assert!(error.contains(told), "{ca}: {error}");
+    }
+}
+
+#[test]
+fn the_subject_prefix_comes_from_the_file_or_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("registry.toml");
+    let prefix = |more: &str, variable: &str| {
+        fs::write(&path, format!("{LEAST}{more}")).unwrap();
+        let environment = [("DEVICE_SUBJECT_PREFIX".to_owned(), variable.to_owned())];
+        let config = Config::load(&path, &Environment::from(environment));
+        config.unwrap().subject_prefix().to_owned()
+    };
+    let policy = "[policy]\nsite = \"north\"\n";
+    assert_eq!(prefix("", ""), "device");
+    assert_eq!(prefix("", "acme.device"), "acme.device");
+    assert_eq!(prefix(policy, "acme.device"), "acme.device");
+    let named = format!("{policy}subject_prefix = \"plant\"\n");
+    assert_eq!(prefix(&named, "acme.device"), "plant");
+}
+
+#[test]
 fn an_unknown_key_is_told_with_its_line() {
     for (added, line) in [
+        ("[vault]\naddres = \"https://vault\"\n", 12),
         ("[limits]\nconections = 5\n", 12),
         ("[certificate]\noverlap_secs = 5\n", 11),
         ("[policy]\nsite = \"north\"\nprefix = \"x\"\n", 13),

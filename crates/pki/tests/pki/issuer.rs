@@ -41,7 +41,7 @@ async fn serial_numbers_come_from_the_given_source() {
     for bytes in serials.into_iter().rev() {
         let expected = SerialNumber::from_be_bytes(bytes).unwrap();
         let prepared = ca.prepare(device("1"), key.clone(), NOW).unwrap();
-        assert_eq!(prepared.serial(), expected);
+        assert_eq!(prepared.serial(), Some(expected));
         let issued = ca.issue(prepared).await.unwrap();
         let chain = ParsedChain::parse(&pems(&issued.chain_pem)).unwrap();
         assert_eq!(chain.leaf.serial(), expected);

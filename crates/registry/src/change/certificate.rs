@@ -11,6 +11,28 @@ use crate::event::EventKind;
 use crate::reason::RevocationReason;
 
 impl Change {
+    /// Records that a certificate is asked of an issuer that draws its serial number only when it signs: what is asked
+    /// is in a document that goes with it. To be committed before the issuer is asked.
+    ///
+    /// # Errors
+    /// If the device's state allows no certificate.
+    pub fn request_certificate(
+        record: &DeviceRecord,
+        detail: Value,
+        act: &Act,
+    ) -> Result<Self, BuildChangeError> {
+        let device = &record.device;
+        if !device.state.may_be_issued() {
+            return Err(BuildChangeError::IssueIllegal {
+                id: device.id.clone(),
+                state: device.state,
+            });
+        }
+        let after = touched(record, act);
+        let event = act.device_event(EventKind::CertificateRequested, &after.device, detail);
+        Ok(update(record, after, Vec::new(), event))
+    }
+
     /// Records the intent to sign a certificate for the device's present generation. To be committed before the
     /// signature is made.
     ///

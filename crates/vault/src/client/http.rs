@@ -9,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
+use tokio::runtime::Handle;
 
 use crate::config::Settings;
 use crate::failure::Failure;
@@ -28,6 +29,8 @@ const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
 pub(crate) struct Http {
     client: Client,
     base: Url,
+    /// Where connections live. They are shared by callers on runtimes of their own, any of which may stand still.
+    runtime: Handle,
 }
 
 /// What Vault answered: a status below 300 with its JSON (`null` if there is none), or 400 or 404, which mean
@@ -78,9 +81,14 @@ impl Http {
             .timeout(Duration::from_millis(settings.timeout_ms.into()))
             .pool_idle_timeout(IDLE_TIMEOUT)
             .redirect(redirect::Policy::custom(follow))
+            .no_proxy()
             .build()
             .map_err(|error| StoreError::unavailable("no HTTP client can be made", error))?;
-        Ok(Self { client, base })
+        Ok(Self {
+            client,
+            base,
+            runtime: Handle::current(),
+        })
     }
 
     /// Where Vault is, for messages.
@@ -96,9 +104,9 @@ impl Http {
         body: Option<&Value>,
         token: Option<&HeaderValue>,
     ) -> Result<Answer, Failure> {
-        let unreachable = |error: reqwest::Error| Failure::Unreachable {
+        let unreachable = |source| Failure::Unreachable {
             address: self.address(),
-            source: Arc::new(error.without_url()),
+            source,
         };
         let mut request = self.client.request(method.clone(), self.url(path));
         if let Some(token) = token {
@@ -107,9 +115,15 @@ impl Http {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(unreachable)?;
-        let status = response.status().as_u16();
-        let bytes = response.bytes().await.map_err(unreachable)?;
+        let exchange = async {
+            let response = request.send().await?;
+            let status = response.status().as_u16();
+            Ok::<_, reqwest::Error>((status, response.bytes().await?))
+        };
+        let exchanged = self.runtime.spawn(exchange).await;
+        let exchanged = exchanged.map_err(|ended| unreachable(Arc::new(ended)))?;
+        let (status, bytes) =
+            exchanged.map_err(|error| unreachable(Arc::new(error.without_url())))?;
         let answer = Answer {
             status,
             body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),

@@ -2,14 +2,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leafgate_runtime::{read_secret, read_text};
+use leafgate_runtime::{VaultLogInConfig, read_secret, read_text};
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::http::{Answer, Http};
-use crate::config::{LogIn, LogInConfig};
+use crate::config::LogIn;
 use crate::failure::Failure;
 
 /// What Vault let this process in with.
@@ -38,11 +38,11 @@ impl LogIn {
     pub(super) async fn log_in(&self, http: &Http) -> Result<Token, Failure> {
         match self {
             Self::With(token) => given(http, token).await,
-            Self::As(LogInConfig::Token { token_file }) => {
+            Self::As(VaultLogInConfig::Token { token_file }) => {
                 given(http, &secret_of(token_file)?).await
             }
             Self::As(
-                config @ LogInConfig::AppRole {
+                config @ VaultLogInConfig::AppRole {
                     role_id,
                     secret_id_file,
                     mount,
@@ -54,7 +54,7 @@ impl LogIn {
                 log_in_at(http, mount, &credentials, config).await
             }
             Self::As(
-                config @ LogInConfig::Kubernetes {
+                config @ VaultLogInConfig::Kubernetes {
                     role,
                     jwt_file,
                     mount,
@@ -120,7 +120,7 @@ async fn log_in_at(
     http: &Http,
     mount: &str,
     credentials: &Value,
-    config: &LogInConfig,
+    config: &VaultLogInConfig,
 ) -> Result<Token, Failure> {
     let path = format!("auth/{mount}/login");
     let refused = |errors: String| Failure::LogIn {

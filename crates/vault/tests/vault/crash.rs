@@ -10,11 +10,12 @@ use leafgate_registry::{
     Change, DeviceStore, DocumentKind, DocumentName, DocumentWrite, EventKind, RevocationReason,
     verify_chain,
 };
+use leafgate_runtime::VaultConfig;
 use leafgate_testkit::store_conformance::records::{
     act, all_events, apply, certificate_id, fingerprint, load, new_certificate, new_device,
     number_crl, register, register_with_certificate,
 };
-use leafgate_vault::{Vault, VaultConfig, VaultStore};
+use leafgate_vault::{Vault, VaultStore};
 use serde_json::{Value, json};
 
 use self::picture::{Picture, dump};

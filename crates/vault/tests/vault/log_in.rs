@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use leafgate_registry::{DeviceStore, StoreError};
+use leafgate_runtime::{VaultConfig, VaultLogInConfig};
 use leafgate_testkit::store_conformance::records::{id, load, register, within};
-use leafgate_vault::{LogInConfig, Vault, VaultConfig, VaultStore};
+use leafgate_vault::{Vault, VaultStore};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -111,7 +112,7 @@ impl AppRole {
         let role_id = text("GET", "role-id", "role_id").await;
         let secret_id = text("POST", "secret-id", "secret_id").await;
         let folder = TempDir::new().unwrap();
-        let log_in = LogInConfig::AppRole {
+        let log_in = VaultLogInConfig::AppRole {
             role_id,
             secret_id_file: private_file(&folder, "secret-id", &format!("{secret_id}\n")),
             mount,
@@ -230,7 +231,7 @@ async fn a_right_that_is_missing_is_told_and_not_logged_in_for() {
 async fn a_wrong_secret_is_told_without_it() {
     let mut role = AppRole::new(json!({ "token_ttl": "1h" })).await;
     let folder = TempDir::new().unwrap();
-    let Some(LogInConfig::AppRole { secret_id_file, .. }) = &mut role.config.log_in else {
+    let Some(VaultLogInConfig::AppRole { secret_id_file, .. }) = &mut role.config.log_in else {
         panic!()
     };
     *secret_id_file = private_file(&folder, "wrong", "very-secret-and-wrong");
@@ -256,7 +257,7 @@ async fn a_token_of_somebody_else_is_read_again_when_it_is_refused() {
     let token_file = private_file(&folder, "token", &first);
     let config = VaultConfig {
         address: Some(scratch.address.clone()),
-        log_in: Some(LogInConfig::Token {
+        log_in: Some(VaultLogInConfig::Token {
             token_file: token_file.clone(),
         }),
         ..VaultConfig::default()

@@ -8,9 +8,11 @@
 mod conformance;
 mod crash;
 mod foreign;
+mod issuer;
 mod log_in;
 mod outages;
 mod paging;
 mod policies;
 mod proxy;
+mod requests;
 mod support;

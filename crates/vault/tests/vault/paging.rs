@@ -1,4 +1,4 @@
-//! Listings of thousands.
+//! Listings of the largest fleet that is supported.
 
 use leafgate_registry::{
     Action, CertificateQuery, CertificateStatusKind, Change, DeviceState, DeviceStore, Query,
@@ -11,11 +11,11 @@ use tokio::task::JoinSet;
 
 use crate::support::Scratch;
 
-const SEEDED: usize = 3_000;
-const REGISTERED: u32 = 1_000;
+const SEEDED: usize = 8_000;
+const REGISTERED: u32 = 2_000;
 const PAGE: usize = 500;
 
-/// Thousands of devices that a script registered, and some that leafgate did, each on one page, in order; so with those
+/// 10,000 devices, most of which a script registered, and some leafgate, each on one page, in order; so with those
 /// of a prefix, those in a state, and certificates.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fleet_is_listed_in_pages() {
@@ -61,12 +61,12 @@ async fn a_fleet_is_listed_in_pages() {
         limit: PAGE,
         ..Query::default()
     };
-    assert_eq!(listed(&store, &query, 8).await, all);
+    assert_eq!(listed(&store, &query, 20).await, all);
     let prefix = Query {
         id_prefix: Some("made-".to_owned()),
         ..query.clone()
     };
-    assert_eq!(listed(&store, &prefix, 2).await, made);
+    assert_eq!(listed(&store, &prefix, 4).await, made);
     let disabled = Query {
         state: Some(DeviceState::Disabled),
         id_prefix: Some("seeded-00".to_owned()),
@@ -84,7 +84,7 @@ async fn a_fleet_is_listed_in_pages() {
         limit: PAGE,
         ..CertificateQuery::default()
     };
-    assert_eq!(count(&store, &certificates).await, 1_000);
+    assert_eq!(count(&store, &certificates).await, 2_000);
     let of_prefix = CertificateQuery {
         device_prefix: Some("made-0000".to_owned()),
         limit: 3,

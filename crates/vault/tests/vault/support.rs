@@ -1,11 +1,13 @@
 //! A registry in an engine of its own.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use leafgate_identity::TrustDomainName;
+use leafgate_runtime::VaultConfig;
 use leafgate_testkit::vault::{VaultAdmin, VaultServer};
-use leafgate_vault::{Vault, VaultConfig, VaultStore, VaultStoreConfig};
+use leafgate_vault::{Vault, VaultStore, VaultStoreConfig};
 use serde_json::{Value, json};
 
 /// The trust domain of devices that scripts registered.
@@ -121,4 +123,9 @@ pub(crate) fn no_tls() -> rustls::ClientConfig {
     config
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth()
+}
+
+/// Uniform numbers: each state hashes with keys of its own.
+pub(crate) fn random() -> u32 {
+    u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap()
 }

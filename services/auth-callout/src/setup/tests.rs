@@ -36,6 +36,25 @@ fn a_subject_prefix_may_have_several_tokens() {
 }
 
 #[test]
+fn the_subject_prefix_comes_from_the_file_or_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("callout.toml");
+    let prefix = |line: &str, variable: &str| {
+        let text = format!(
+            "site = \"cph1\"\nreplica = \"callout-0\"\n{line}\ntrust_domain = []\n[nats]\nurls = []\n\
+             nkey_seed_file = \"a\"\nissuer_seed_file = \"b\"\n[store]\nurl = \"vault:secret\"\n"
+        );
+        fs::write(&file, text).unwrap();
+        let environment = [("DEVICE_SUBJECT_PREFIX".to_owned(), variable.to_owned())];
+        let config = Config::load(&file, &Environment::from(environment));
+        config.unwrap().subject_prefix
+    };
+    assert_eq!(prefix("", ""), "device");
+    assert_eq!(prefix("", "acme.device"), "acme.device");
+    assert_eq!(prefix("subject_prefix = \"plant\"", "acme.device"), "plant");
+}
+
+#[test]
 fn each_bound_must_leave_something() {
     type Change = fn(&mut Config);
     let cases: [(&str, Change); 7] = [

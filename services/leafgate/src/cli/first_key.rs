@@ -22,7 +22,7 @@ use super::error::{CliError, Exit};
 use super::files::explain_files;
 use super::moment::relative;
 use crate::local::Draft;
-use crate::wiring::{load_authority, open_store};
+use crate::wiring::{RegistryParts, open_registry_store};
 
 /// Time enough to make keys with fewer rights in its place.
 const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -40,7 +40,7 @@ pub(super) async fn make(config: &Path, out: &Path, context: &Context) -> Result
     let config = Config::load(config, &context.environment)
         .map_err(|error| CliError::caused(Exit::Usage, &error))?;
     let draft = Draft::private(out).map_err(|error| CliError::file("write", out, &error))?;
-    let registrar = registrar(&config).await?;
+    let registrar = registrar(&config, context).await?;
     let checkpoint_key = make_checkpoint_key(&config)?;
     let act = context.act();
     let expires_at = act.at.saturating_add(LIFETIME);
@@ -86,10 +86,10 @@ pub(super) async fn open_store_of(
 ) -> Result<Arc<dyn DeviceStore>, CliError> {
     let config = Config::load(config, &context.environment)
         .map_err(|error| CliError::caused(Exit::Usage, &error))?;
-    Ok(open_store(&config.store).await?)
+    Ok(open_registry_store(&config, &context.environment).await?)
 }
 
-async fn registrar(config: &Config) -> Result<Registrar, CliError> {
+async fn registrar(config: &Config, context: &Context) -> Result<Registrar, CliError> {
     let domains = config.trust_domains.iter().map(|domain| {
         domain
             .load()
@@ -98,8 +98,8 @@ async fn registrar(config: &Config) -> Result<Registrar, CliError> {
     let domains: Vec<TrustDomain> = domains.collect::<Result<_, _>>()?;
     let domains =
         TrustDomains::try_from(domains).map_err(|error| CliError::caused(Exit::Usage, &error))?;
-    let authority = load_authority(config)?;
-    let store = open_store(&config.store).await?;
+    let RegistryParts { store, authority } =
+        RegistryParts::open(config, &context.environment).await?;
     let random = || OsRng.next_u32();
     Ok(Registrar::new(
         store,

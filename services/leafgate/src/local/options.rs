@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use leafgate_processes::NatsServerBinary;
-use leafgate_runtime::StoreConfig;
+use leafgate_runtime::{Environment, StoreConfig};
 
 use super::LocalDir;
 
@@ -18,6 +18,9 @@ pub struct SiteOptions {
     pub registry: Option<ServiceOptions>,
     /// The registry; none for the folder's own, in SQLite.
     pub store: Option<StoreConfig>,
+    /// Whether Vault's PKI engine signs what the registry API issues, and where its root's certificate is; the site's own
+    /// certificates are always its own authorities'.
+    pub vault_ca: Option<PathBuf>,
     /// Where devices connect; 0 for any free port.
     pub device_port: u16,
     /// Servers of the leaf cluster.
@@ -68,6 +71,7 @@ impl SiteOptions {
             callout: ServiceOptions::new(callout_program),
             registry: None,
             store: None,
+            vault_ca: None,
             device_port: 0,
             leaf_nodes: 1,
             replicas: 1,
@@ -82,6 +86,15 @@ impl SiteOptions {
 }
 
 impl SiteOptions {
+    /// What the registry finds in its environment besides that of this process.
+    pub(super) fn registry_environment(&self) -> Environment {
+        let variables = self
+            .registry
+            .iter()
+            .flat_map(|registry| &registry.environment);
+        variables.cloned().collect()
+    }
+
     pub(super) fn store_in(&self, dir: &LocalDir) -> StoreConfig {
         self.store.clone().unwrap_or_else(|| StoreConfig {
             url: format!("sqlite:{}", dir.registry().display()),

@@ -234,6 +234,7 @@ impl<'a> Plan<'a> {
             keys: self.keys.clone(),
             store: self.options.store_in(self.dir),
             ca: self.dir.ca(),
+            vault_ca: self.options.vault_ca.clone(),
             trust_domains: self.trust_domains(),
             policies: self.policies()?,
         })

@@ -5,7 +5,7 @@ use leafgate_identity::{Binding, CnPattern, DeviceId, TrustDomain, TrustDomainNa
 use leafgate_pki::{CaDirectory, Intermediate, Issuer, RootKey};
 use leafgate_registrar::{Issuers, Registrar};
 use leafgate_registry::{Act, DeviceStore, NewDevice};
-use leafgate_runtime::StoreConfig;
+use leafgate_runtime::{Environment, StoreConfig};
 #[expect(
     clippy::disallowed_types,
     reason = "the program is an edge: it draws random numbers"
@@ -23,17 +23,18 @@ pub async fn open_registrar(dir: &LocalDir, act: &Act) -> anyhow::Result<Registr
     make_registrar(dir, RootKey::DevPlain, act).await
 }
 
-/// [`open_registrar`], with the registry somewhere else.
+/// [`open_registrar`], with the registry somewhere else. `environment` says where Vault is, if it is there.
 ///
 /// # Errors
 /// What can't be read or made.
 pub async fn open_registrar_on(
     dir: &LocalDir,
     store: &StoreConfig,
+    environment: &Environment,
     act: &Act,
 ) -> anyhow::Result<Registrar> {
     let ca = open_or_make_ca(dir, RootKey::DevPlain, act)?;
-    join(&ca, open_store(store).await?)
+    join(&ca, open_store(store, TRUST_DOMAIN, environment).await?)
 }
 
 /// [`open_registrar`], with the key of a new root somewhere else.

@@ -39,6 +39,8 @@ pub(super) struct RegistryFiles {
     pub(super) keys: LocalKeys,
     pub(super) store: StoreConfig,
     pub(super) ca: PathBuf,
+    /// The certificate of Vault's root, if Vault signs instead.
+    pub(super) vault_ca: Option<PathBuf>,
     pub(super) trust_domains: Vec<TrustDomainOptions>,
     pub(super) policies: Vec<PathBuf>,
     pub(super) environment: Vec<(String, String)>,
@@ -115,8 +117,10 @@ impl RegistryFiles {
             listen: &'static str,
         }
         #[derive(Serialize)]
-        struct Ca<'a> {
-            dir: &'a PathBuf,
+        #[serde(rename_all = "snake_case")]
+        enum Ca<'a> {
+            Dir(&'a PathBuf),
+            Vault { root_file: &'a PathBuf },
         }
         #[derive(Serialize)]
         struct Policy<'a> {
@@ -150,7 +154,10 @@ impl RegistryFiles {
                 listen: "127.0.0.1:0",
             },
             store: StoreSection::of(&self.store),
-            ca: Ca { dir: &self.ca },
+            ca: match &self.vault_ca {
+                Some(root_file) => Ca::Vault { root_file },
+                None => Ca::Dir(&self.ca),
+            },
             policy: Policy { site: &self.site },
             nats: Nats {
                 replica: REPLICA,

@@ -53,7 +53,8 @@ impl LocalSite {
         );
         ensure!(options.leaf_nodes >= 1, "at least one leaf node is needed");
         let lock = dir.lock()?;
-        let registrar = open_registrar_on(&dir, &options.store_in(&dir), act).await?;
+        let environment = options.registry_environment();
+        let registrar = open_registrar_on(&dir, &options.store_in(&dir), &environment, act).await?;
         let plan = Plan::new(&dir, options, &registrar, act).await?;
         let hub = plan.start_hub().await?;
         let leaves = plan.start_leaves(&hub).await?;

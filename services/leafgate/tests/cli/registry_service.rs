@@ -57,6 +57,41 @@ fn program(desk: &Desk) -> Command {
     command
 }
 
+#[test]
+fn what_contradicts_itself_about_vault_is_told_with_the_remedy() {
+    let desk = desk();
+    let store = "url = \"sqlite:.leafgate/registry.db\"";
+    for (place, instead, told) in [
+        (
+            store,
+            "url = \"vault:\"".to_owned(),
+            "such as \"vault:secret\"",
+        ),
+        (
+            store,
+            "url = \"vault:secret\"\npassword_file = \"p\"".to_owned(),
+            "set log_in and ca_file in [vault]",
+        ),
+        (store, "url = \"vault:secret\"".to_owned(), "VAULT_ADDR"),
+        (
+            store,
+            format!("{store}\n[vault]\naddress = \"http://127.0.0.1:1\""),
+            "[vault] is of no use",
+        ),
+        (
+            "dir = \".leafgate/ca\"",
+            "[ca.vault]".to_owned(),
+            "VAULT_ADDR",
+        ),
+    ] {
+        desk.write("registry.toml", &CONFIG.replace(place, &instead));
+        let output = program(&desk).output().unwrap();
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(told), "{instead}: {said}");
+    }
+}
+
 /// Reads the log until the program serves, and gives the address of the API.
 fn serving(log: &mut impl Iterator<Item = std::io::Result<String>>) -> SocketAddr {
     let line = log

@@ -18,6 +18,7 @@ mod root_list;
 mod router;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -145,6 +146,16 @@ impl RevocationStatus {
             issuers.push(Arc::clone(&issuer));
             issuer
         };
+        if issuer.issuer.inventory().is_some() {
+            let (status, shutdown) = (Arc::clone(self), self.shutdown.clone());
+            let issuer = Arc::clone(&issuer);
+            tokio::spawn(async move {
+                if let Some(inventory) = issuer.issuer.inventory() {
+                    let telling = status.tell_issuer(&issuer, inventory);
+                    shutdown.run_until_cancelled(telling).await;
+                }
+            });
+        }
         let (status, shutdown) = (Arc::clone(self), self.shutdown.clone());
         tokio::spawn(async move {
             shutdown

@@ -20,6 +20,8 @@ pub(super) struct Revoked {
     /// Numbers of events whose revocations are on no list yet, oldest first; 0 stands for everything that was revoked
     /// before the feed was followed.
     unlisted: VecDeque<u64>,
+    /// Grows whenever there may be further entries.
+    additions: u64,
 }
 
 impl Default for Revoked {
@@ -31,6 +33,7 @@ impl Default for Revoked {
             wanted_reading: 0,
             reading: None,
             unlisted: VecDeque::from([0]),
+            additions: 0,
         }
     }
 }
@@ -61,6 +64,7 @@ impl Revoked {
     /// Takes what an event told.
     pub(super) fn insert(&mut self, serial: SerialNumber, entry: Entry) {
         self.entries.entry(serial).or_insert(entry);
+        self.additions += 1;
         self.want_list(entry.seq);
     }
 
@@ -119,9 +123,20 @@ impl Revoked {
             }
         }
         self.entries = read;
+        self.additions += 1;
         self.former = HashMap::new();
         self.reading = Some(reading);
         true
+    }
+
+    /// Grows whenever there may be further [`serials`](Self::serials).
+    pub(super) fn additions(&self) -> u64 {
+        self.additions
+    }
+
+    /// All that is known.
+    pub(super) fn serials(&self) -> impl Iterator<Item = SerialNumber> {
+        self.entries.keys().copied()
     }
 
     /// What a list says whose number was taken by the event `seq`: what was revoked before, and had not ended when the

@@ -153,7 +153,7 @@ async fn a_pod_logs_in_with_the_token_that_it_has_by_then() {
     let watched = Watched::on(&proxy);
     let config = VaultConfig {
         address: Some(proxy.address.clone()),
-        log_in: Some(LogInConfig::Kubernetes {
+        log_in: Some(VaultLogInConfig::Kubernetes {
             role: "leafgate".to_owned(),
             jwt_file: jwt_file.clone(),
             mount,

@@ -36,7 +36,7 @@ impl<'a> MakeWriter<'a> for Log {
 #[tokio::test(flavor = "current_thread")]
 async fn no_log_and_no_debug_form_holds_a_token_or_a_secret() {
     let role = AppRole::new(json!({ "token_ttl": "3s" })).await;
-    let Some(LogInConfig::AppRole { secret_id_file, .. }) = &role.config.log_in else {
+    let Some(VaultLogInConfig::AppRole { secret_id_file, .. }) = &role.config.log_in else {
         panic!()
     };
     let secret_id = fs::read_to_string(secret_id_file).unwrap();

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use leafgate_identity::UnixMs;
 use leafgate_registry::StoreError;
+use leafgate_runtime::VaultConfig;
 use leafgate_testkit::scratch_ca::{ExtendedKeyUsagePurpose, ScratchCa, ScratchLeaf};
 use leafgate_testkit::store_conformance::records::{load, register};
 use leafgate_testkit::vault::{VaultServer, VaultSettings};
-use leafgate_vault::{Vault, VaultConfig, VaultStore};
+use leafgate_vault::{Vault, VaultStore};
 use tempfile::TempDir;
 
 use crate::proxy::{Deal, Proxy};
