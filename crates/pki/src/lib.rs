@@ -15,6 +15,7 @@ mod directory;
 mod embedded;
 mod encoding;
 mod files;
+mod intermediates;
 mod issuer;
 mod key_pair;
 mod name;
@@ -22,6 +23,7 @@ mod ocsp;
 mod profile;
 mod public_key;
 mod root;
+mod rotation;
 mod serial;
 mod status_url;
 
@@ -33,6 +35,7 @@ pub use directory::{CaDirectory, InitCaError, OpenCaError, RootKey, init, init_w
 pub use embedded::{EmbeddedCa, LoadCaError};
 pub use encoding::crl_pem;
 pub use files::{ReadCaFileError, WriteCaFileError};
+pub use intermediates::CaStamp;
 pub use issuer::{
     CrlReason, IssueError, Issued, Issuer, PrepareError, Prepared, RevokedEntry, SignCrlError,
 };
@@ -49,5 +52,6 @@ pub use root::{
     CreateRootError, INTERMEDIATE_LIFETIME, NewIntermediate, ReadRootError, RootAuthority,
     WriteRootError,
 };
+pub use rotation::{NextIntermediate, PrepareNextError, RemoveIntermediateError};
 pub use serial::{DrawSerialError, RandomSerials, SerialSource};
 pub use status_url::{ParseStatusUrlError, StatusUrl, StatusUrls};
