@@ -4,7 +4,7 @@ mod turns;
 
 use leafgate_access::{Admits, EnrolmentToken, EnrolmentTokenText};
 use leafgate_identity::{DeviceId, SpkiHash};
-use leafgate_pki::{Issued, Prepared, PublicKeyInfo};
+use leafgate_pki::{Intermediate, Issued, Issuer, Prepared, PublicKeyInfo};
 use leafgate_registry::{
     Act, Certificate, CertificateStatus, Change, DeviceRecord, DeviceState, Holder, NewDevice,
     RevocationReason,
@@ -68,6 +68,7 @@ impl Registrar {
         act: &Act,
     ) -> Result<Admission, RegistrarError> {
         let _turn = self.turns.of(&text.id).await;
+        let signer = self.signer(Intermediate::Devices).await?;
         let mut tries = self.tries();
         loop {
             let presented = self.presented_token(text, act.at).await?;
@@ -83,7 +84,7 @@ impl Registrar {
                 refuse_equipped(record)?;
             }
             let (changes, prepared) =
-                self.build_enrolment(&presented, existing.as_ref(), id, key, act)?;
+                self.build_enrolment(&*signer, &presented, existing.as_ref(), id, key, act)?;
             let record = changes.last().map(device_after).cloned();
             let committed = self.commit(&changes).await;
             match (committed, record) {
@@ -99,6 +100,7 @@ impl Registrar {
     /// certificate, and counts the use.
     fn build_enrolment(
         &self,
+        signer: &dyn Issuer,
         presented: &PresentedToken,
         existing: Option<&DeviceRecord>,
         id: &DeviceId,
@@ -127,7 +129,7 @@ impl Registrar {
             record = device_after(&withdraw).clone();
             changes.push(withdraw);
         }
-        let (prepare, prepared) = self.prepare(&record, key, Occasion::Enrolment, act)?;
+        let (prepare, prepared) = self.prepare(signer, &record, key, Occasion::Enrolment, act)?;
         changes.push(prepare.with_document(presented.used(!was_counted)?));
         Ok((changes, prepared))
     }

@@ -3,25 +3,17 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use leafgate_identity::{DeviceId, TrustDomain, TrustDomainName, TrustDomains};
-use leafgate_pki::{Intermediate, Issuer};
 use leafgate_registry::{Change, CommitError, DeviceRecord, DeviceStore};
 
 use crate::enrolment::Turns;
 use crate::error::RegistrarError;
 use crate::guard::Guard;
+use crate::issuers::Issuers;
 use crate::limits::IssuanceLimits;
 use crate::once::Once;
 use crate::tries::Tries;
-
-/// The two issuers of an installation.
-#[derive(Clone)]
-pub struct Issuers {
-    /// Signs devices and the clients of their listener.
-    pub devices: Arc<dyn Issuer>,
-    /// Signs nats-servers.
-    pub servers: Arc<dyn Issuer>,
-}
 
 /// Carries out what is asked of the registry.
 ///
@@ -30,8 +22,8 @@ pub struct Issuers {
 #[derive(Clone)]
 pub struct Registrar {
     pub(crate) store: Arc<dyn DeviceStore>,
-    issuers: Issuers,
-    pub(crate) domains: Arc<TrustDomains>,
+    pub(crate) issuers: Issuers,
+    pub(crate) domains: Arc<ArcSwap<TrustDomains>>,
     pub(crate) overlap: Duration,
     pub(crate) limits: IssuanceLimits,
     pub(crate) renew_grace: Duration,
@@ -62,7 +54,7 @@ impl Registrar {
         Self {
             store,
             issuers,
-            domains,
+            domains: Arc::new(ArcSwap::new(domains)),
             overlap: Self::DEFAULT_OVERLAP,
             limits: IssuanceLimits::default(),
             renew_grace: Self::DEFAULT_RENEW_GRACE,
@@ -95,25 +87,18 @@ impl Registrar {
         self
     }
 
-    /// The issuer behind an intermediate.
-    pub(crate) fn issuer(&self, intermediate: Intermediate) -> &dyn Issuer {
-        match intermediate {
-            Intermediate::Devices => self.issuers.devices.as_ref(),
-            Intermediate::Servers => self.issuers.servers.as_ref(),
-        }
+    /// Names devices by these trust domains from now on, in every clone: the files of their issuers have changed.
+    pub fn replace_domains(&self, domains: Arc<TrustDomains>) {
+        self.domains.store(domains);
     }
 
-    pub(crate) fn domain(&self, name: &TrustDomainName) -> Result<&TrustDomain, RegistrarError> {
-        self.domains
-            .by_name(name)
-            .ok_or_else(|| RegistrarError::TrustDomainUnknown {
-                name: name.clone(),
-                known: self
-                    .domains
-                    .iter()
-                    .map(|known| known.name.clone())
-                    .collect(),
-            })
+    pub(crate) fn domain(&self, name: &TrustDomainName) -> Result<TrustDomain, RegistrarError> {
+        let domains = self.domains.load();
+        let found = domains.by_name(name).cloned();
+        found.ok_or_else(|| RegistrarError::TrustDomainUnknown {
+            name: name.clone(),
+            known: domains.iter().map(|known| known.name.clone()).collect(),
+        })
     }
 
     pub(crate) async fn load(&self, id: &DeviceId) -> Result<DeviceRecord, RegistrarError> {

@@ -61,7 +61,8 @@ impl Registrar {
         let intermediate = profile.kind().intermediate();
         let (key, private_key_pem) = key.resolve()?;
         let (record, prepared) = self.prepare_service(&profile, &key, act).await?;
-        let signature = self.sign(intermediate, prepared).await?;
+        self.check_signs(intermediate, &prepared.issuer()).await?;
+        let signature = self.sign(prepared).await?;
         match self.record_service_issued(record, &signature, act).await {
             Ok(record) => Ok(ServiceCredentials {
                 record,
@@ -73,8 +74,8 @@ impl Registrar {
     }
 
     fn service_profile(&self, service: &Service) -> Result<Profile, RegistrarError> {
-        let patterns: Vec<CnPattern> = self
-            .domains
+        let domains = self.domains.load();
+        let patterns: Vec<CnPattern> = domains
             .iter()
             .map(|domain| domain.cn_pattern.clone())
             .collect();
@@ -93,7 +94,7 @@ impl Registrar {
         key: &PublicKeyInfo,
         act: &Act,
     ) -> Result<(Certificate, Prepared), RegistrarError> {
-        let issuer = self.issuer(profile.kind().intermediate());
+        let issuer = self.signer(profile.kind().intermediate()).await?;
         let name = profile.common_name();
         let holder = Holder::Service {
             name: name.to_owned(),

@@ -15,7 +15,7 @@ pub enum DocumentKind {
     /// What must not happen twice, or too often: a request, named by the hash of its actor and its idempotency key; the
     /// uses of an enrolment token; the first API key.
     Request,
-    /// An issuer's place in its rotation; named by the hash of its key.
+    /// Which issuers there are of a kind, and the place of each in its rotation; named by what they sign.
     Issuer,
 }
 
