@@ -72,13 +72,14 @@ impl Registrar {
                     .fingerprint
                     .is_some_and(|fingerprint| now < renew_after(validity, &fingerprint))
         };
-        match record.current_certificates().find(early) {
-            Some(certificate) => match certificate.fingerprint {
-                Some(fingerprint) => self.handed_out(certificate, fingerprint).await,
-                None => Ok(None),
-            },
-            None => Ok(None),
+        for certificate in record.current_certificates().filter(early) {
+            if let Some(fingerprint) = certificate.fingerprint
+                && let Some(issued) = self.handed_out(certificate, fingerprint).await?
+            {
+                return Ok(Some(issued));
+            }
         }
+        Ok(None)
     }
 
     /// The intent to sign a certificate, and what will be signed by the issuer that signs.

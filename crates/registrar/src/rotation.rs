@@ -107,6 +107,17 @@ impl Registrar {
         })
     }
 
+    /// That the keys of the issuers that sign are here.
+    ///
+    /// # Errors
+    /// [`RegistrarError::IssuerKeyMissing`], or the store fails.
+    pub async fn check_keys(&self) -> Result<(), RegistrarError> {
+        for intermediate in KINDS {
+            self.signer(intermediate).await?;
+        }
+        Ok(())
+    }
+
     /// Refuses to let a retired issuer sign. Asked once the intent is recorded: whatever a retired issuer signed was
     /// announced before it was retired.
     pub(crate) async fn check_signs(

@@ -128,6 +128,9 @@ pub struct CertificatesConfig {
     pub overlap_secs: u64,
     /// How long after its end a device can renew a certificate with it, in seconds.
     pub renew_grace_secs: u64,
+    /// How long an issuer must have been prepared before it is activated, in seconds: for all listeners and callouts to
+    /// come to know it.
+    pub activate_after_secs: u64,
 }
 
 /// `[limits]`
@@ -174,6 +177,7 @@ impl Default for CertificatesConfig {
         Self {
             overlap_secs: 24 * 3600,
             renew_grace_secs: 90 * 24 * 3600,
+            activate_after_secs: 24 * 3600,
         }
     }
 }
@@ -255,6 +259,11 @@ impl CertificatesConfig {
     /// How long after its end a device can renew a certificate with it.
     pub fn renew_grace(&self) -> Duration {
         Duration::from_secs(self.renew_grace_secs)
+    }
+
+    /// How long an issuer must have been prepared before it is activated.
+    pub fn activate_after(&self) -> Duration {
+        Duration::from_secs(self.activate_after_secs)
     }
 }
 

@@ -6,6 +6,7 @@ use leafgate_registry::{Event, FeedPosition, StoreError};
 use leafgate_runtime::{Readiness, ReadinessReport, Shutdown};
 use tokio::sync::watch;
 
+use crate::issuers::IssuerWatch;
 use crate::metrics::Metrics;
 use crate::status::RevocationStatus;
 
@@ -95,6 +96,7 @@ impl FeedSink for Followers {
 /// answered with 503 and `Retry-After`, which tells a client more than a service that is gone.
 pub(crate) struct ApiReadiness {
     pub(crate) feed: Arc<Feed>,
+    pub(crate) issuers: Arc<IssuerWatch>,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -103,6 +105,11 @@ impl Readiness for ApiReadiness {
         let mut degraded = Vec::new();
         if self.feed.fails.load(Ordering::Relaxed) {
             degraded.push("the registry can't be read: requests are answered with 503".to_owned());
+        }
+        if self.issuers.lacks_key() {
+            degraded.push(
+                "the key of an issuer that is to sign is not here: nothing is signed".to_owned(),
+            );
         }
         ReadinessReport {
             ready: !self.shutdown.is_cancelled(),

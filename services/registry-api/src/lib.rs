@@ -48,7 +48,7 @@ pub use config::{
     CaConfig, CertificatesConfig, Config, HealthConfig, HttpConfig, LimitsConfig, PolicyConfig,
     ProxiedConfig, StatusConfig,
 };
-pub use issuers::Authority;
+pub use issuers::{Authority, IssuerSource};
 pub use nats::NatsConfig;
 pub use oidc::{ClaimPath, OidcConfig, OidcGrantConfig, SigningAlgorithm};
 pub use router::openapi_document;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures::future::OptionFuture;
-use leafgate_registrar::{Issuers, Registrar};
+use leafgate_registrar::Registrar;
 use leafgate_registry::DeviceStore;
 use leafgate_runtime::{Clock, HealthListener, LogWriter, Shutdown};
 use prometheus_client::registry::Registry;
@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::authenticate::ApiKeys;
 use crate::feed::{ApiReadiness, Feed, Followers};
 use crate::guesses::Guesses;
-use crate::issuers::Authority;
+use crate::issuers::{Authority, follow_issuers};
 use crate::listener::{ApiListener, ConnectionLimits, TlsFiles};
 use crate::metrics::Metrics;
 use crate::nats::Links;
@@ -127,6 +127,8 @@ impl RegistryService {
             policies,
             authority,
             device_issuers,
+            issuer_watch: Arc::default(),
+            activate_after: config.certificates.activate_after(),
             sessions,
             api_keys: ApiKeys::new(),
             oidc,
@@ -196,11 +198,9 @@ impl RegistryService {
         } = self;
         let shutdown = app.shutdown.clone();
         tokio::spawn(tls.follow(background.clone()));
-        let Issuers { devices, servers } = &app.authority.issuers;
-        for issuer in [devices, servers] {
-            let added = app.revocations.add_issuer(Arc::clone(issuer));
-            added.context("the revocation status of an issuer")?;
-        }
+        app.revocations
+            .set_issuers(&app.authority.issuers.all())
+            .context("the revocation status of an issuer")?;
         let followers = Followers {
             status: Arc::clone(&app.revocations),
             feed: Arc::clone(&app.feed),
@@ -213,9 +213,11 @@ impl RegistryService {
         if let Some(links) = links {
             links.start(&app, &background);
         }
+        tokio::spawn(follow_issuers(Arc::clone(&app), background.clone()));
         tokio::spawn(keep_up(Arc::clone(&app), log, background.clone()));
         let readiness = Arc::new(ApiReadiness {
             feed: Arc::clone(&app.feed),
+            issuers: Arc::clone(&app.issuer_watch),
             shutdown: shutdown.clone(),
         });
         let health = tokio::spawn(health.serve(readiness, Arc::new(metrics), background.clone()));

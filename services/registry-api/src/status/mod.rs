@@ -130,6 +130,31 @@ impl RevocationStatus {
         })
     }
 
+    /// Tells of the certificates of these issuers from now on and of no others.
+    ///
+    /// # Errors
+    /// An issuer's certificate can't be read. The others are told of.
+    pub fn set_issuers(
+        self: &Arc<Self>,
+        issuers: &[Arc<dyn Issuer>],
+    ) -> Result<(), ParseIssuerError> {
+        self.issuers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|known| {
+                let stays = issuers.iter().any(|issuer| issuer.spki() == known.spki);
+                if !stays {
+                    known.gone.cancel();
+                }
+                stays
+            });
+        let added = issuers.iter().map(|it| self.add_issuer(Arc::clone(it)));
+        let added: Vec<_> = added.collect();
+        // Whoever waits for all lists waits for one less.
+        self.following.nudge();
+        added.into_iter().collect()
+    }
+
     /// Tells of this issuer's certificates too from now on, and keeps its list, in a task of the present runtime. One
     /// that is known already stays as it is.
     ///
@@ -141,13 +166,15 @@ impl RevocationStatus {
             if issuers.iter().any(|known| known.spki == issuer.spki()) {
                 return Ok(());
             }
-            let issuer = Arc::new(IssuerStatus::new(issuer)?);
+            let gone = self.shutdown.child_token();
+            let issuer = Arc::new(IssuerStatus::new(issuer, gone)?);
             issuers.push(Arc::clone(&issuer));
             issuer
         };
-        let (status, shutdown) = (Arc::clone(self), self.shutdown.clone());
+        let status = Arc::clone(self);
         tokio::spawn(async move {
-            shutdown
+            issuer
+                .gone
                 .run_until_cancelled(status.keep_list(&issuer))
                 .await;
         });

@@ -305,17 +305,18 @@ fn authority(ca: &CaDirectory) -> ServedAuthority {
     ServedAuthority {
         root_certificate_pem: std::fs::read_to_string(ca.root_certificate()).unwrap(),
         root_crl: Some(ca.root_crl()),
-        issuers: Issuers {
-            devices: Arc::new(ca.load(Intermediate::Devices).unwrap()),
-            servers: Arc::new(ca.load(Intermediate::Servers).unwrap()),
-        },
+        issuers: Issuers::new(
+            Arc::new(ca.load(Intermediate::Devices).unwrap()),
+            Arc::new(ca.load(Intermediate::Servers).unwrap()),
+        ),
+        source: None,
     }
 }
 
 fn registrar(store: &SqliteStore, issuers: &Issuers) -> Registrar {
     let domains = TrustDomains::try_from(vec![TrustDomain {
         name: TrustDomainName::parse("default").unwrap(),
-        issuers: vec![issuers.devices.spki()],
+        issuers: vec![issuers.of(Intermediate::Devices)[0].spki()],
         cn_pattern: CnPattern::default(),
         binding: Binding::Issued,
     }]);
