@@ -41,6 +41,10 @@ impl Registrar {
     /// [`with_renew_grace`](Self::with_renew_grace) says otherwise.
     pub const DEFAULT_RENEW_GRACE: Duration = Duration::from_secs(90 * 24 * 3600);
 
+    /// How long an issuer must have been prepared before it is activated, unless the caller of
+    /// [`activate_issuer`](Self::activate_issuer) knows better.
+    pub const DEFAULT_ACTIVATE_AFTER: Duration = Duration::from_secs(24 * 3600);
+
     /// Joins a store with issuers. The trust domains say how devices are named. `random` gives
     /// uniform numbers, which spread the tries of those who change the same record at a time.
     ///
