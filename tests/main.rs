@@ -25,5 +25,6 @@ mod registry_faults;
 mod registry_over_nats;
 mod replicas;
 mod repository;
+mod rotation;
 mod scripts;
 mod support;
