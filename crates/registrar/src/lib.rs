@@ -55,5 +55,5 @@ pub use once::{Outcome, RecordedRequest, RequestKey};
 pub use registrar::Registrar;
 pub use renew_after::renew_after;
 pub use renewal::RenewalRefusal;
-pub use rotation::{IssuerState, IssuerStatus, Outstanding, UnknownIssuerState};
+pub use rotation::{IssuerState, IssuerStatus, UnknownIssuerState};
 pub use services::{Service, ServiceCredentials};

@@ -1,14 +1,12 @@
 mod acts;
-mod outstanding;
 mod record;
 
 use std::sync::Arc;
 
 use leafgate_identity::{SpkiHash, UnixMs};
 use leafgate_pki::{Intermediate, Issuer};
-use leafgate_registry::DocumentKind;
+use leafgate_registry::{DocumentKind, Outstanding, StoreError};
 
-pub use self::outstanding::Outstanding;
 pub use self::record::{IssuerState, UnknownIssuerState};
 use self::record::{Placed, Rotation};
 use crate::error::RegistrarError;
@@ -55,7 +53,10 @@ impl Registrar {
             } in placed.issuers
             {
                 let key_present = self.issuers.find(&issuer).is_some();
-                let outstanding = self.outstanding(&issuer, now).await?;
+                let outstanding = match self.store.outstanding(&issuer, now).await {
+                    Err(StoreError::Unsupported { .. }) => None,
+                    counted => Some(counted?),
+                };
                 let some_left = outstanding.as_ref().is_none_or(|it| it.unexpired > 0);
                 if state == IssuerState::Retired && !key_present && !some_left {
                     continue;

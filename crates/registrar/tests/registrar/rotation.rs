@@ -7,10 +7,10 @@ use leafgate_access::{Authority, Permission, Principal, Role, Scope, Selection};
 use leafgate_identity::{SpkiHash, TrustDomains, UnixMs};
 use leafgate_pki::{Intermediate, Issuer, RootAuthority};
 use leafgate_registrar::{
-    CertificateKey, ErrorKind, IssuerKeys, IssuerState, IssuerStatus, Issuers, Outstanding,
-    Registrar, RegistrarError, Service,
+    CertificateKey, ErrorKind, IssuerKeys, IssuerState, IssuerStatus, Issuers, Registrar,
+    RegistrarError, Service,
 };
-use leafgate_registry::{EventKind, RevocationReason};
+use leafgate_registry::{EventKind, Outstanding, RevocationReason};
 
 use crate::support::{Bench, DeviceKey, NOW, act, act_at, domains_of};
 

@@ -51,7 +51,8 @@ enum Command {
     Status,
     /// Let an issuer sign in the place of the present one; undone by activating that one again.
     Activate {
-        /// The issuer: the SHA-256 of its public key, or its first 8 digits or more.
+        /// The issuer: `devices` or `servers` for the only one that is
+        /// prepared, or the SHA-256 of its public key, its first 8 digits or more.
         issuer: String,
         /// Go ahead although it was prepared less than a day ago: every listener and callout knows it.
         #[arg(long)]
@@ -60,12 +61,14 @@ enum Command {
     /// Let an issuer sign no certificate ever again. It signs revocation lists until its last
     /// certificate has ended.
     Retire {
-        /// The issuer: the SHA-256 of its public key, or its first 8 digits or more.
+        /// The issuer: `devices` or `servers` for the only one that is
+        /// superseded, or the SHA-256 of its public key, its first 8 digits or more.
         issuer: String,
     },
     /// Remove a retired issuer from the CA's folder, with its key, once its last certificate has ended.
     Remove {
-        /// The issuer: the SHA-256 of its public key, or its first 8 digits or more.
+        /// The issuer: `devices` or `servers` for the only one that is
+        /// retired, or the SHA-256 of its public key, its first 8 digits or more.
         issuer: String,
     },
 }
@@ -152,7 +155,8 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         }
         Command::Activate { issuer, now } => {
             let registrar = registry.registrar().await?;
-            let issuer = find(&registrar, issuer, context).await?.issuer;
+            let found = find(&registrar, issuer, IssuerState::Prepared, context).await?;
+            let issuer = found.issuer;
             let ripe = if *now {
                 Duration::ZERO
             } else {
@@ -171,13 +175,14 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         }
         Command::Retire { issuer } => {
             let registrar = registry.registrar().await?;
-            let issuer = find(&registrar, issuer, context).await?.issuer;
+            let found = find(&registrar, issuer, IssuerState::Superseded, context).await?;
+            let issuer = found.issuer;
             let retired = registrar.retire_issuer(&issuer, &context.act()).await?;
             show(&[retired], context, |it| Some(after_retirement(it)))?;
         }
         Command::Remove { issuer } => {
             let registrar = registry.registrar().await?;
-            let status = find(&registrar, issuer, context).await?;
+            let status = find(&registrar, issuer, IssuerState::Retired, context).await?;
             remove(&status, &registry.authorities()?, context)?;
         }
     }
@@ -323,34 +328,47 @@ fn remove(status: &IssuerStatus, folder: &CaDirectory, context: &Context) -> Res
     context.console.show(&view, |_| text)
 }
 
-/// The issuer that begins with these digits.
+/// The issuer that begins with these digits; or, by the name of its kind, the only one of it in this state.
 async fn find(
     registrar: &Registrar,
-    digits: &str,
+    text: &str,
+    state: IssuerState,
     context: &Context,
 ) -> Result<IssuerStatus, CliError> {
-    let is_prefix = digits.len() >= 8
-        && digits
-            .bytes()
-            .all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'));
-    if !is_prefix {
-        let error = format!("{digits:?} is not an issuer: 8 lower-case hexadecimal digits or more");
-        return Err(CliError::usage(error).hint("`leafgate ca rotate status` lists them"));
+    let kind = [Intermediate::Devices, Intermediate::Servers]
+        .into_iter()
+        .find(|kind| kind.as_str() == text);
+    let is_hex = |digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    if kind.is_none() && !(text.len() >= 8 && text.bytes().all(is_hex)) {
+        let error = format!(
+            "{text:?} is not an issuer: devices, servers, or 8 lower-case hexadecimal digits or more"
+        );
+        return Err(CliError::usage(error).hint(LISTED));
     }
+    let matches = |it: &IssuerStatus| match kind {
+        Some(kind) => it.intermediate == kind && it.state == state,
+        None => it.issuer.to_string().starts_with(text),
+    };
     let all = registrar.issuers(context.clock.now()).await?.into_iter();
-    let mut found = all.filter(|it| it.issuer.to_string().starts_with(digits));
+    let mut found = all.filter(matches);
+    let what = match kind {
+        Some(kind) => format!("{state} issuer of {kind}"),
+        None => format!("issuer {text}"),
+    };
     match (found.next(), found.next()) {
         (Some(found), None) => Ok(found),
-        (None, _) => Err(
-            CliError::new(Exit::NotFound, format!("there is no issuer {digits}"))
-                .hint("`leafgate ca rotate status` lists them"),
-        ),
+        (None, _) => {
+            let error = format!("there is no {what}");
+            Err(CliError::new(Exit::NotFound, error).hint(LISTED))
+        }
         (Some(_), Some(_)) => {
-            let error = format!("several issuers begin with {digits}");
-            Err(CliError::usage(error).hint("give more digits"))
+            let error = format!("there is more than one {what}");
+            Err(CliError::usage(error).hint("name it by more of its digits"))
         }
     }
 }
+
+const LISTED: &str = "`leafgate ca rotate status` lists them";
 
 fn show(
     all: &[IssuerStatus],

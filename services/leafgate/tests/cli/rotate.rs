@@ -172,7 +172,7 @@ fn the_root_comes_out_of_the_safe_for_the_next_intermediate() {
 #[test]
 fn issuers_are_named_by_digits_that_tell_them_apart() {
     let desk = Desk::with_registry();
-    for wrong in ["devices", "3fa1", "3FA1B2C4", "3fa1b2c4z"] {
+    for wrong in ["device", "3fa1", "3FA1B2C4", "3fa1b2c4z"] {
         let refused = desk.fails(&format!("ca rotate activate {wrong}"), 2);
         assert!(
             refused.contains("8 lower-case hexadecimal digits"),
@@ -183,4 +183,20 @@ fn issuers_are_named_by_digits_that_tell_them_apart() {
         let refused = desk.fails(&format!("ca rotate {act} 00000000"), 3);
         assert!(refused.contains("there is no issuer 00000000"), "{refused}");
     }
+    for (act, state) in [
+        ("activate", "prepared"),
+        ("retire", "superseded"),
+        ("remove", "retired"),
+    ] {
+        let refused = desk.fails(&format!("ca rotate {act} servers"), 3);
+        let expected = format!("there is no {state} issuer of servers");
+        assert!(refused.contains(&expected), "{refused}");
+    }
+    desk.ok("ca rotate prepare devices");
+    desk.ok("ca rotate prepare devices --another");
+    let refused = desk.fails("ca rotate activate devices --now", 2);
+    assert!(
+        refused.contains("more than one prepared issuer of devices"),
+        "{refused}"
+    );
 }
