@@ -49,6 +49,11 @@ async fn the_page_on_the_callout_is_true() {
 }
 
 #[tokio::test]
+async fn the_page_on_rotation_is_true() {
+    run_document("docs/rotation.md").await;
+}
+
+#[tokio::test]
 async fn the_page_on_performance_is_true() {
     run_document("docs/performance.md").await;
 }

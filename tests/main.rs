@@ -25,6 +25,7 @@ mod registry_faults;
 mod registry_over_nats;
 mod replicas;
 mod repository;
+mod rotation;
 mod scripts;
 mod support;
 mod vault;

@@ -33,6 +33,6 @@ pub use event::{AuditReport, Checkpoint, CheckpointList, Event, EventList, Resto
 pub use explanation::{
     Explanation, Grant, GrantLifetime, GrantLimits, GrantResponses, GrantSubjects,
 };
-pub use issuer::{Issuer, IssuerList};
+pub use issuer::{ActivateIssuer, Issuer, IssuerList, OutstandingCertificates};
 pub use problem::{ProblemDocument, ProblemType};
 pub use session::{Disconnected, Session, SessionList};

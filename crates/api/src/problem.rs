@@ -105,6 +105,9 @@ problems! {
         "No API key has this id, or it holds more than you do.";
     EnrolmentTokenUnknown = "enrolment-token-unknown", 404, "There is no such enrolment token",
         "No enrolment token has this id, or it is for devices outside of your scope.";
+    IssuerUnknown = "issuer-unknown", 404, "There is no such issuer",
+        "No issuer has this key. They are named by the SHA-256 of their public key; GET /v1/issuers lists them. One that \
+         was prepared a moment ago is listed once this registry has read its files.";
     MethodNotAllowed = "method-not-allowed", 405, "The endpoint does not know this method",
         "The header Allow lists the methods that the endpoint has.";
     RequestTimeout = "request-timeout", 408, "The request took too long to arrive",
@@ -127,6 +130,12 @@ problems! {
         "Two issuers gave out the same serial number. Name the certificate as ISSUER:SERIAL; the detail has the issuers.";
     IssuerForeign = "issuer-foreign", 409, "Certificates of this trust domain are issued elsewhere",
         "The trust domain does not list the issuer that signs here. Ask where its certificates come from.";
+    IssuerStateIllegal = "issuer-state-illegal", 409, "The issuer's place in its rotation does not allow this",
+        "A retired issuer never signs again. The active one can't be retired: activate another first. One that no trust \
+         domain of this registry names can't be activated, since its devices would be let in nowhere.";
+    IssuerTooYoung = "issuer-too-young", 409, "The issuer was prepared too short a time ago",
+        "Listeners and callouts that do not know an issuer yet keep its devices out. Wait as long as the detail says, \
+         or, if all of them know it, say so with {\"now\": true}.";
     IdempotencyKeySpent = "idempotency-key-spent", 409, "What this request gave can't be given twice",
         "A request with this Idempotency-Key was carried out, and its answer held a private key or an API key, which is \
          kept nowhere. If the answer was lost, revoke what it made, and ask again with another Idempotency-Key.";
@@ -169,6 +178,9 @@ problems! {
     IdentityProviderUnavailable = "identity-provider-unavailable", 503, "Access tokens can't be verified now",
         "The service can't read the keys of the identity provider, without which nobody can tell whether the access token \
          is good. Try again later. Requests with an API key are answered meanwhile.";
+    IssuerKeyMissing = "issuer-key-missing", 503, "This registry lacks the key that is to sign",
+        "The registry's records say which issuer signs, and its key is not in this process's CA folder. Nothing was \
+         signed. Copy the files that the detail names from the folder that has them; they are read within seconds.";
     SessionsUnavailable = "sessions-unavailable", 503, "Sessions can't be found or ended now",
         "The service runs, but the nats-servers that hold the devices' sessions do not answer, or one of them did not. \
          Some sessions may have been ended. Try again later.";

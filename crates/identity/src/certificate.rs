@@ -174,6 +174,43 @@ pub fn spki_hash_of_certificate_pem(pem: &str) -> Result<SpkiHash, ParseCertific
     Ok(Link::read(CertificatePlace::Alone, &der)?.public_key())
 }
 
+/// The keys of the certificates in a file, in its order, as in a configuration that names an issuer and the next one.
+///
+/// # Errors
+/// If the text is not one `CERTIFICATE` block after the other, one at least, each with an X.509 v3 certificate.
+pub fn spki_hashes_of_certificates_pem(pem: &str) -> Result<Vec<SpkiHash>, ParseCertificateError> {
+    let blocks = certificate_blocks(pem);
+    if let [] | [_] = blocks[..] {
+        return Ok(vec![spki_hash_of_certificate_pem(pem)?]);
+    }
+    let numbered = blocks.into_iter().zip(1..);
+    numbered
+        .map(|(block, number)| {
+            let place = CertificatePlace::InFile(number);
+            let der = read_pem(place, block)?;
+            Ok(Link::read(place, &der)?.public_key())
+        })
+        .collect()
+}
+
+/// A text of several `CERTIFICATE` blocks cut behind each of them. Whether the parts are what they should be is seen
+/// when they are read; blank lines between them are passed over.
+pub fn certificate_blocks(pem: &str) -> Vec<&str> {
+    let mut blocks = Vec::new();
+    let mut rest = pem;
+    while !rest.trim().is_empty() {
+        let end = rest.find(pem::END).map_or(rest.len(), |at| {
+            let behind = at + pem::END.len();
+            let line_end = rest[behind..].find('\n').map(|line| behind + line + 1);
+            line_end.unwrap_or(rest.len())
+        });
+        let (block, behind) = rest.split_at(end);
+        blocks.push(block.trim_start_matches(['\r', '\n']));
+        rest = behind;
+    }
+    blocks
+}
+
 /// One certificate of a chain, its form checked.
 struct Link<'a> {
     place: CertificatePlace,

@@ -26,7 +26,8 @@ mod unix_ms;
 
 pub use certificate::{
     CertificatePlace, DerProblem, DeviceCertificate, ParseCertificateError, ParsedChain,
-    ReadDerError, ReadPemError, Validity, spki_hash_of_certificate_pem,
+    ReadDerError, ReadPemError, Validity, certificate_blocks, spki_hash_of_certificate_pem,
+    spki_hashes_of_certificates_pem,
 };
 pub use cn_pattern::{CnPattern, MatchCnError, ParseCnPatternError, RenderCnError};
 pub use device_id::{DeviceId, ParseDeviceIdError};

@@ -5,7 +5,7 @@ mod support;
 use leafgate_identity::{
     Binding, CnPattern, DeviceIdentity, Fingerprint, ParseCertificateError, ParsedChain,
     ResolveIdentityError, SerialNumber, SpkiHash, TrustDomain, TrustDomainName, TrustDomains,
-    UnixMs, spki_hash_of_certificate_pem,
+    UnixMs, spki_hash_of_certificate_pem, spki_hashes_of_certificates_pem,
 };
 use proptest::prelude::*;
 use rcgen::{CertificateParams, Issuer, KeyPair, PublicKeyData};
@@ -202,6 +202,46 @@ fn the_key_of_a_single_certificate_can_be_asked_for() {
     assert!(full_text(&error).starts_with("the certificate is not one PEM block: line"));
     let error = spki_hash_of_certificate_pem("").expect_err("none");
     assert!(full_text(&error).contains("does not begin with -----BEGIN CERTIFICATE-----"));
+}
+
+#[test]
+fn the_keys_of_several_certificates_come_in_the_order_of_their_file() {
+    let (first, second) = (chain::pem(&Ca::devices().der), chain::pem(&Ca::root().der));
+    let keys = [&first, &second].map(|pem| spki_hash_of_certificate_pem(pem).expect("valid"));
+    assert_eq!(
+        spki_hashes_of_certificates_pem(&first),
+        Ok(keys[..1].into())
+    );
+    for joined in [
+        format!("{first}{second}"),
+        format!("{first}\n\n{second}\n"),
+        format!("{first}{second}").replace('\n', "\r\n"),
+        format!("{first}{}", second.trim_end()),
+    ] {
+        assert_eq!(
+            spki_hashes_of_certificates_pem(&joined),
+            Ok(keys.into()),
+            "{joined}"
+        );
+    }
+    for (wrong, complaint) in [
+        (
+            String::new(),
+            "does not begin with -----BEGIN CERTIFICATE-----",
+        ),
+        (
+            format!("{first}junk\n{second}"),
+            "certificate 2 of the file",
+        ),
+        (
+            format!("{first}{}", &second[..100]),
+            "certificate 2 of the file",
+        ),
+        (format!("{first}{second}junk"), "certificate 3 of the file"),
+    ] {
+        let error = spki_hashes_of_certificates_pem(&wrong).expect_err(complaint);
+        assert!(full_text(&error).contains(complaint), "{error}");
+    }
 }
 
 /// Where DER allows one element more: the parameters of the three algorithms.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use leafgate_identity::UnixMs;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::embedded::{EmbeddedCa, LoadCaError};
 use crate::encoding::crl_pem;
 use crate::files::{PUBLIC_MODE, SECRET_MODE, WriteCaFileError, parent_of, sync_folder, write_new};
 use crate::issuer::{PrepareError, SignCrlError};
@@ -19,7 +18,7 @@ const ROOT_CRL_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 const ROOT_CERTIFICATE: &str = "root.crt";
 const ROOT_CRL: &str = "root.crl";
-const ROOT_KEY: &str = "root.key";
+pub(crate) const ROOT_KEY: &str = "root.key";
 
 /// A folder with the CA of one registry:
 ///
@@ -27,11 +26,13 @@ const ROOT_KEY: &str = "root.key";
 /// |---|---|
 /// | `root.crt` | the root's certificate: what devices and clients trust |
 /// | `root.crl` | the root's revocation list |
-/// | `devices.crt`, `devices.key` | the intermediate that signs devices |
-/// | `servers.crt`, `servers.key` | the intermediate that signs nats-servers |
+/// | `devices.crt` | the intermediates that sign devices, oldest first: what their listeners trust |
+/// | `devices.key`, `devices-*.key` | their keys |
+/// | `servers.crt`, `servers.key`, `servers-*.key` | the same for nats-servers |
 /// | `root.key` | for development only: the root's key, unencrypted |
 ///
-/// It comes into being complete, by one rename.
+/// It comes into being complete, by one rename, with one intermediate of each kind.
+/// [`prepare_next`](Self::prepare_next) adds further ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaDirectory(PathBuf);
 
@@ -42,19 +43,24 @@ impl CaDirectory {
     /// One of its files is missing.
     pub fn open(dir: &Path) -> Result<Self, OpenCaError> {
         let ca = Self(dir.into());
-        let missing = ca.files().into_iter().find(|file| !file.is_file());
+        let missing = ca.missing();
         missing.map_or(Ok(ca), |missing| Err(OpenCaError { missing }))
     }
 
-    fn files(&self) -> [PathBuf; 6] {
-        [
+    fn missing(&self) -> Option<PathBuf> {
+        let files = [
             self.root_certificate(),
             self.root_crl(),
             self.certificate(Intermediate::Devices),
-            self.key(Intermediate::Devices),
             self.certificate(Intermediate::Servers),
-            self.key(Intermediate::Servers),
-        ]
+        ];
+        let missing = files.into_iter().find(|file| !file.is_file());
+        missing.or_else(|| {
+            [Intermediate::Devices, Intermediate::Servers]
+                .into_iter()
+                .find(|intermediate| !matches!(self.keys(*intermediate), Ok(keys) if !keys.is_empty()))
+                .map(|intermediate| self.key(intermediate))
+        })
     }
 
     /// The folder.
@@ -72,22 +78,14 @@ impl CaDirectory {
         self.0.join(ROOT_CRL)
     }
 
-    /// The file of an intermediate's certificate.
+    /// The file with the certificates of the intermediates of this kind, oldest first.
     pub fn certificate(&self, intermediate: Intermediate) -> PathBuf {
         self.0.join(format!("{intermediate}.crt"))
     }
 
-    /// The file of an intermediate's key.
+    /// The file of the first intermediate's key.
     pub fn key(&self, intermediate: Intermediate) -> PathBuf {
         self.0.join(format!("{intermediate}.key"))
-    }
-
-    /// Loads an intermediate.
-    ///
-    /// # Errors
-    /// As [`EmbeddedCa::load`].
-    pub fn load(&self, intermediate: Intermediate) -> Result<EmbeddedCa, LoadCaError> {
-        EmbeddedCa::load(&self.certificate(intermediate), &self.key(intermediate))
     }
 }
 

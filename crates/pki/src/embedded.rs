@@ -1,9 +1,11 @@
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use leafgate_identity::{SpkiHash, UnixMs};
+use rcgen::KeyPair;
+use zeroize::Zeroizing;
 
 use crate::authority::{Authority, JoinAuthorityError};
 use crate::files::{ReadCaFileError, read_certificate, read_key};
@@ -29,13 +31,20 @@ impl EmbeddedCa {
     /// # Errors
     /// A file can't be read, the key file is open to others, or the two don't make a CA.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, LoadCaError> {
-        let certificate_der = read_certificate(certificate)?;
-        let authority = Authority::new(&certificate_der, read_key(key)?).map_err(|source| {
-            LoadCaError::Join {
+        Self::join(&read_certificate(certificate)?, read_key(key)?, certificate)
+    }
+
+    /// `certificate` is the file that the certificate was in.
+    pub(crate) fn join(
+        certificate_der: &[u8],
+        key: Zeroizing<KeyPair>,
+        certificate: &Path,
+    ) -> Result<Self, LoadCaError> {
+        let authority =
+            Authority::new(certificate_der, key).map_err(|source| LoadCaError::Join {
                 certificate: certificate.display().to_string(),
                 source,
-            }
-        })?;
+            })?;
         Ok(Self {
             authority,
             serials: Arc::new(RandomSerials),
@@ -119,5 +128,13 @@ pub enum LoadCaError {
         /// What is wrong with it.
         #[source]
         source: JoinAuthorityError,
+    },
+    /// There is no key for any of the certificates.
+    #[error("no key in {} belongs to a certificate in {}", folder.display(), certificates.display())]
+    KeyMissing {
+        /// The CA's folder.
+        folder: PathBuf,
+        /// The certificates' file.
+        certificates: PathBuf,
     },
 }

@@ -1,6 +1,6 @@
-use std::fs::{File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rcgen::KeyPair;
@@ -24,6 +24,18 @@ pub(crate) fn read_certificate(path: &Path) -> Result<Vec<u8>, ReadCaFileError> 
         return Err(not_a_certificate());
     }
     Ok(block.into_contents())
+}
+
+/// Reads the certificates in a PEM file, one at least, and returns their DER in its order.
+pub(crate) fn read_certificates(path: &Path) -> Result<Vec<Vec<u8>>, ReadCaFileError> {
+    let file = File::open(path).map_err(|source| ReadCaFileError::unreadable(path, source))?;
+    let text = read_bounded(file, path)?;
+    let not_a_certificate = || ReadCaFileError::NotACertificate { path: path.into() };
+    let blocks = pem::parse_many(text.expose_secret()).map_err(|_| not_a_certificate())?;
+    if blocks.is_empty() || blocks.iter().any(|block| block.tag() != CERTIFICATE_LABEL) {
+        return Err(not_a_certificate());
+    }
+    Ok(blocks.into_iter().map(pem::Pem::into_contents).collect())
 }
 
 /// Reads an unencrypted PKCS #8 private key in PEM.
@@ -69,29 +81,59 @@ fn read_bounded(file: File, path: &Path) -> Result<SecretString, ReadCaFileError
 /// # Errors
 /// The file exists, or can't be written.
 pub fn write_new(path: &Path, content: &str, mode: u32) -> Result<(), WriteCaFileError> {
-    let failed = |source| WriteCaFileError {
-        path: path.into(),
-        source,
-    };
-    let folder = parent_of(path);
-    let mut file = tempfile::Builder::new()
-        .permissions(Permissions::from_mode(mode))
-        .tempfile_in(folder)
-        .map_err(failed)?;
-    file.write_all(content.as_bytes()).map_err(failed)?;
-    // The mode given at creation passes through the umask; this one does not.
-    file.as_file()
-        .set_permissions(Permissions::from_mode(mode))
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(failed)?;
-    publish(file, path).map_err(failed)?;
-    sync_folder(folder).map_err(failed)
+    let written = draft(path, content, mode).and_then(|file| {
+        file.persist_noclobber(path)
+            .map_err(|refused| refused.error)?;
+        sync_folder(parent_of(path))
+    });
+    written.map_err(|source| WriteCaFileError::new(path, source))
 }
 
-fn publish(file: NamedTempFile, path: &Path) -> io::Result<()> {
-    file.persist_noclobber(path)
-        .map(drop)
-        .map_err(|refused| refused.error)
+/// Writes a file that does not exist yet for those who may use the file `like`.
+pub(crate) fn write_new_like(
+    path: &Path,
+    content: &str,
+    like: &Path,
+) -> Result<(), WriteCaFileError> {
+    let written = draft_like(path, content, like).and_then(|file| {
+        file.persist_noclobber(path)
+            .map_err(|refused| refused.error)?;
+        sync_folder(parent_of(path))
+    });
+    written.map_err(|source| WriteCaFileError::new(path, source))
+}
+
+/// Replaces a file by one for the same users: by then the new content is on disk, and readers see one or the other.
+pub(crate) fn replace(path: &Path, content: &str) -> Result<(), WriteCaFileError> {
+    let written = draft_like(path, content, path).and_then(|file| {
+        file.persist(path).map_err(|refused| refused.error)?;
+        sync_folder(parent_of(path))
+    });
+    written.map_err(|source| WriteCaFileError::new(path, source))
+}
+
+/// The content on disk, under another name beside `path`.
+fn draft(path: &Path, content: &str, mode: u32) -> io::Result<NamedTempFile> {
+    let mut file = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(parent_of(path))?;
+    file.write_all(content.as_bytes())?;
+    // The mode given at creation passes through the umask; this one does not.
+    file.as_file()
+        .set_permissions(Permissions::from_mode(mode))?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+fn draft_like(path: &Path, content: &str, like: &Path) -> io::Result<NamedTempFile> {
+    let like = fs::metadata(like)?;
+    let file = draft(path, content, like.mode() & 0o777)?;
+    let own = file.as_file().metadata()?;
+    if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
+        fchown(file.as_file(), Some(like.uid()), Some(like.gid()))?;
+        file.as_file().sync_all()?;
+    }
+    Ok(file)
 }
 
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
@@ -164,4 +206,13 @@ pub struct WriteCaFileError {
     /// What the system said.
     #[source]
     pub source: io::Error,
+}
+
+impl WriteCaFileError {
+    pub(crate) fn new(path: &Path, source: io::Error) -> Self {
+        Self {
+            path: path.into(),
+            source,
+        }
+    }
 }

@@ -15,6 +15,7 @@ mod directory;
 mod embedded;
 mod encoding;
 mod files;
+mod intermediates;
 mod issuer;
 mod key_pair;
 mod name;
@@ -22,6 +23,7 @@ mod ocsp;
 mod profile;
 mod public_key;
 mod root;
+mod rotation;
 mod serial;
 mod signed_elsewhere;
 mod status_url;
@@ -38,6 +40,7 @@ pub use encoding::{
 pub use files::{
     ReadCaFileError, WriteCaFileError, read_secret as read_secret_file, write_new as write_new_file,
 };
+pub use intermediates::CaStamp;
 pub use issuer::{
     CrlReason, Inventory, InventoryError, IssueError, Issued, Issuer, PrepareError, Prepared,
     RevokedEntry, SignCrlError, validity_within,
@@ -55,6 +58,7 @@ pub use root::{
     CreateRootError, INTERMEDIATE_LIFETIME, NewIntermediate, ReadRootError, RootAuthority,
     WriteRootError,
 };
+pub use rotation::{NextIntermediate, PrepareNextError, RemoveIntermediateError};
 pub use serial::{DrawSerialError, RandomSerials, SerialSource};
 pub use signed_elsewhere::{UnfitError, check_signed, check_signed_list};
 pub use status_url::{ParseStatusUrlError, StatusUrl, StatusUrls};

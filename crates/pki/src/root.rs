@@ -15,7 +15,8 @@ use crate::encoding::{
     CERTIFICATE_LABEL, encode_pem, encode_private_key, key_from_pkcs8, whole_seconds,
 };
 use crate::files::{
-    ReadCaFileError, SECRET_MODE, WriteCaFileError, read_certificate, read_secret, write_new,
+    ReadCaFileError, SECRET_MODE, WriteCaFileError, read_certificate, read_key, read_secret,
+    write_new,
 };
 use crate::issuer::BACKDATE;
 use crate::issuer::{PrepareError, RevokedEntry, SignCrlError};
@@ -93,6 +94,17 @@ impl RootAuthority {
         })
     }
 
+    /// Reads a root from its certificate and its unencrypted key, as a CA for development has it.
+    ///
+    /// # Errors
+    /// A file can't be read, or the two don't belong together.
+    pub fn read_plain(certificate: &Path, key: &Path) -> Result<Self, ReadRootError> {
+        let certificate_der = read_certificate(certificate)?;
+        Ok(Self {
+            authority: Authority::new(&certificate_der, read_key(key)?)?,
+        })
+    }
+
     /// The root certificate in PEM.
     pub fn certificate_pem(&self) -> &str {
         self.authority.certificate_pem()
@@ -111,17 +123,25 @@ impl RootAuthority {
         now: UnixMs,
     ) -> Result<NewIntermediate, PrepareError> {
         let key = generate().ok_or_else(|| PrepareError::Refused(GenerateKeyError.into()))?;
-        let certificate = self.authority.issue_intermediate(
-            &distinct_name(subject, &key),
-            &key,
-            root_crl,
-            now,
-            INTERMEDIATE_LIFETIME,
-        )?;
         Ok(NewIntermediate {
-            certificate_pem: encode_pem(CERTIFICATE_LABEL, certificate.der()),
+            certificate_pem: self.certify_intermediate(subject, &key, root_crl, now)?,
             private_key_pem: encode_private_key(key.serialized_der()),
         })
+    }
+
+    /// The certificate (PEM) of an intermediate that has a key.
+    pub(crate) fn certify_intermediate(
+        &self,
+        subject: &str,
+        key: &KeyPair,
+        root_crl: Option<&StatusUrl>,
+        now: UnixMs,
+    ) -> Result<String, PrepareError> {
+        let name = distinct_name(subject, key);
+        let certificate =
+            self.authority
+                .issue_intermediate(&name, key, root_crl, now, INTERMEDIATE_LIFETIME)?;
+        Ok(encode_pem(CERTIFICATE_LABEL, certificate.der()))
     }
 
     /// Signs the root's revocation list, whose entries are intermediates, and returns its DER.

@@ -1,5 +1,5 @@
 use leafgate_identity::{DeviceId, UnixMs};
-use leafgate_pki::{BuildProfileError, Issued, KeyPairPem, PublicKeyInfo};
+use leafgate_pki::{BuildProfileError, Intermediate, Issued, KeyPairPem, PublicKeyInfo};
 use leafgate_registry::{Act, DeviceRecord, DeviceState, Holder, NewDevice};
 use secrecy::SecretString;
 
@@ -77,11 +77,12 @@ impl Registrar {
         key: &PublicKeyInfo,
         act: &Act,
     ) -> Result<(DeviceRecord, Plan), RegistrarError> {
+        let signer = self.signer(Intermediate::Devices).await?;
         let mut tries = self.tries();
         loop {
             let register = self.build_registration(new, act).await?;
             let (prepare, plan) =
-                self.prepare(device_after(&register), key, Occasion::Issue, act)?;
+                self.prepare(&*signer, device_after(&register), key, Occasion::Issue, act)?;
             let record = device_after(&prepare).clone();
             if self.commit(&[register, prepare]).await? {
                 return Ok((record, plan));
@@ -164,10 +165,11 @@ impl Registrar {
         if let Some(issued) = self.find_issued(&record, &spki, act.at).await? {
             return Ok((record, issued, false));
         }
+        let signer = self.signer(Intermediate::Devices).await?;
         self.check_requests(&record.device, act.at).await?;
         let prepare = |record: &DeviceRecord| {
             admit(record)?;
-            self.prepare(record, key, occasion, act)
+            self.prepare(&*signer, record, key, occasion, act)
         };
         let (record, plan) = self.change_record(record, prepare).await?;
         let (device, issued) = self.sign_and_record(record, plan, occasion, act).await?;

@@ -2,7 +2,7 @@ use std::slice;
 use std::time::Duration;
 
 use leafgate_identity::{SpkiHash, UnixMs};
-use leafgate_pki::{CrlReason, Intermediate, RevokedEntry};
+use leafgate_pki::{CrlReason, Intermediate, Issuer, RevokedEntry};
 use leafgate_registry::{
     Act, Certificate, CertificateQuery, CertificateStatus, CertificateStatusKind, Change, Crl,
     NewCrl, RevocationReason, Write,
@@ -10,6 +10,7 @@ use leafgate_registry::{
 
 use crate::error::RegistrarError;
 use crate::registrar::Registrar;
+use crate::rotation::KINDS;
 
 /// For how long a list is current.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -35,7 +36,7 @@ pub struct SignedCrl {
 }
 
 impl Registrar {
-    /// Makes a revocation list of each intermediate.
+    /// Makes a revocation list of each issuer whose key is here, those of devices' issuers first.
     ///
     /// Its number is taken before the revocations are read: a list with a higher number then
     /// never lacks what one with a lower number has, however many processes make lists at a
@@ -43,20 +44,23 @@ impl Registrar {
     ///
     /// # Errors
     /// The store or an issuer fails. Lists made before the failure are lost, their numbers used;
-    /// asking again makes both anew.
-    pub async fn build_crls(&self, act: &Act) -> Result<[SignedCrl; 2], RegistrarError> {
-        Ok([
-            self.build_crl(Intermediate::Devices, act).await?,
-            self.build_crl(Intermediate::Servers, act).await?,
-        ])
+    /// asking again makes all anew.
+    pub async fn build_crls(&self, act: &Act) -> Result<Vec<SignedCrl>, RegistrarError> {
+        let mut lists = Vec::new();
+        for intermediate in KINDS {
+            for issuer in self.issuers.of(intermediate) {
+                lists.push(self.build_crl(intermediate, &*issuer, act).await?);
+            }
+        }
+        Ok(lists)
     }
 
     async fn build_crl(
         &self,
         intermediate: Intermediate,
+        issuer: &dyn Issuer,
         act: &Act,
     ) -> Result<SignedCrl, RegistrarError> {
-        let issuer = self.issuer(intermediate);
         let (previous, crl) = self.take_crl_number(issuer.spki(), act).await?;
         let entries = self.revoked_entries(&crl, previous.as_ref()).await?;
         let der = issuer

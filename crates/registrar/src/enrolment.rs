@@ -4,7 +4,7 @@ mod turns;
 
 use leafgate_access::{Admits, EnrolmentToken, EnrolmentTokenText};
 use leafgate_identity::{DeviceId, SpkiHash};
-use leafgate_pki::{Issued, PublicKeyInfo};
+use leafgate_pki::{Intermediate, Issued, Issuer, PublicKeyInfo};
 use leafgate_registry::{
     Act, Certificate, CertificateStatus, Change, DeviceRecord, DeviceState, Holder, NewDevice,
     RevocationReason,
@@ -70,6 +70,7 @@ impl Registrar {
         act: &Act,
     ) -> Result<Admission, RegistrarError> {
         let _turn = self.turns.of(&text.id).await;
+        let signer = self.signer(Intermediate::Devices).await?;
         let mut tries = self.tries();
         loop {
             let presented = self.presented_token(text, act.at).await?;
@@ -89,8 +90,14 @@ impl Registrar {
                 refuse_equipped(record)?;
                 self.check_requests(&record.device, act.at).await?;
             }
-            let (changes, plan) =
-                self.build_enrolment(&presented, existing.as_ref(), requested, key, (id, act))?;
+            let (changes, plan) = self.build_enrolment(
+                &*signer,
+                &presented,
+                existing.as_ref(),
+                requested,
+                key,
+                (id, act),
+            )?;
             let record = changes.last().map(device_after).cloned();
             let committed = self.commit(&changes).await;
             match (committed, record) {
@@ -106,6 +113,7 @@ impl Registrar {
     /// certificate, and counts the use.
     fn build_enrolment(
         &self,
+        signer: &dyn Issuer,
         presented: &PresentedToken,
         existing: Option<&DeviceRecord>,
         requested: bool,
@@ -137,7 +145,7 @@ impl Registrar {
             record = device_after(&withdraw).clone();
             changes.push(withdraw);
         }
-        let (prepare, plan) = self.prepare(&record, key, Occasion::Enrolment, act)?;
+        let (prepare, plan) = self.prepare(signer, &record, key, Occasion::Enrolment, act)?;
         changes.push(prepare.with_document(presented.used(!was_counted)?));
         Ok((changes, plan))
     }

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use leafgate_access::{ApiKeyId, EnrolmentTokenId, RefuseError};
-use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, TrustDomainName};
+use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, TrustDomainName, UnixMs};
 use leafgate_pki::{
-    BuildProfileError, GenerateKeyError, InventoryError, IssueError, ParseCsrError, PrepareError,
-    SignCrlError,
+    BuildProfileError, GenerateKeyError, Intermediate, InventoryError, IssueError, ParseCsrError,
+    PrepareError, SignCrlError,
 };
 use leafgate_registry::{BuildChangeError, DeviceState, StoreError};
 
@@ -230,6 +230,55 @@ pub enum RegistrarError {
         #[source]
         source: Box<RegistrarError>,
     },
+    /// No issuer has this key.
+    #[error("there is no issuer with key {issuer}")]
+    IssuerUnknown {
+        /// SHA-256 of its SubjectPublicKeyInfo.
+        issuer: SpkiHash,
+    },
+    /// The issuer signs nothing any more.
+    #[error("issuer {issuer} is retired, which is final: prepare another one")]
+    IssuerRetired {
+        /// SHA-256 of its SubjectPublicKeyInfo.
+        issuer: SpkiHash,
+    },
+    /// The issuer was prepared too short a time ago.
+    #[error(
+        "issuer {issuer} was prepared at {since}: listeners and callouts that do not know it yet would keep its devices out; wait {} more, or say that all of them know it", span(*.left)
+    )]
+    IssuerTooYoung {
+        /// SHA-256 of its SubjectPublicKeyInfo.
+        issuer: SpkiHash,
+        /// When it was prepared.
+        since: UnixMs,
+        /// How long to wait.
+        left: Duration,
+    },
+    /// The issuer is the one that signs.
+    #[error("issuer {issuer} is the active one: activate another one first")]
+    IssuerActive {
+        /// SHA-256 of its SubjectPublicKeyInfo.
+        issuer: SpkiHash,
+    },
+    /// This process can't sign as the registry wants it.
+    #[error(
+        "this registry lacks the key of the issuer of {intermediate}{}: copy {intermediate}.crt and the {intermediate}*.key files from the CA folder that has it",
+        .issuer.map_or_else(String::new, |issuer| format!(" ({issuer})"))
+    )]
+    IssuerKeyMissing {
+        /// What it signs.
+        intermediate: Intermediate,
+        /// SHA-256 of its SubjectPublicKeyInfo; `None` if there is no issuer at all.
+        issuer: Option<SpkiHash>,
+    },
+    /// No trust domain names the issuer.
+    #[error(
+        "no trust domain of this registry names issuer {issuer}: put its certificate into a file of [[trust_domain]] issuers, here, for the callouts, and in the listeners' ca_file"
+    )]
+    IssuerUntrusted {
+        /// SHA-256 of its SubjectPublicKeyInfo.
+        issuer: SpkiHash,
+    },
     /// The store failed during a write, which may or may not have been done.
     #[error(
         "the registry failed while writing: the change may or may not have been made; look before trying again"
@@ -241,9 +290,9 @@ pub enum RegistrarError {
     /// A revocation list was not signed.
     #[error("a revocation list could not be made")]
     Crl(#[from] SignCrlError),
-    /// Nothing here signs with this key.
-    #[error("issuer {issuer} is none of this registry's")]
-    IssuerUnknown {
+    /// No issuer here with this key keeps an account of what it signed.
+    #[error("issuer {issuer}, which was asked to sign, is none of this registry's any more")]
+    InventoryMissing {
         /// The issuer's key.
         issuer: SpkiHash,
     },
@@ -259,7 +308,8 @@ impl RegistrarError {
             Self::DeviceUnknown { .. }
             | Self::CertificateUnknown { .. }
             | Self::ApiKeyUnknown { .. }
-            | Self::EnrolmentTokenUnknown { .. } => ErrorKind::NotFound,
+            | Self::EnrolmentTokenUnknown { .. }
+            | Self::IssuerUnknown { .. } => ErrorKind::NotFound,
             Self::CertificateAmbiguous { .. }
             | Self::TrustDomainUnknown { .. }
             | Self::Name(_)
@@ -274,12 +324,17 @@ impl RegistrarError {
             | Self::VersionDiffers { .. }
             | Self::RequestRepeated
             | Self::CountDiffers { .. }
-            | Self::NotSelected { .. } => ErrorKind::Conflict,
+            | Self::NotSelected { .. }
+            | Self::IssuerRetired { .. }
+            | Self::IssuerTooYoung { .. }
+            | Self::IssuerActive { .. }
+            | Self::IssuerUntrusted { .. } => ErrorKind::Conflict,
+            Self::IssuerKeyMissing { .. } => ErrorKind::Unavailable,
             Self::Refused(_) | Self::RenewalRefused { .. } => ErrorKind::Forbidden,
             Self::IssuanceLimited { .. } => ErrorKind::TooMany,
             Self::Enrol(source) => source.kind(),
             Self::Change(source) => kind_of_change(source),
-            Self::Prepare(_) | Self::Key(_) | Self::IssuerUnknown { .. } => ErrorKind::Failed,
+            Self::Prepare(_) | Self::Key(_) | Self::InventoryMissing { .. } => ErrorKind::Failed,
             Self::Inventory(source) => match source {
                 InventoryError::Unavailable(_) => ErrorKind::Unavailable,
                 InventoryError::Failed(_) => ErrorKind::Failed,
@@ -310,6 +365,7 @@ impl RegistrarError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::IssuanceLimited { retry_after, .. } => Some(*retry_after),
+            Self::IssuerTooYoung { left, .. } => Some(*left),
             _ => None,
         }
     }

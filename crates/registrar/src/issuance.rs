@@ -1,7 +1,7 @@
 use std::slice;
 
 use leafgate_identity::{SerialNumber, SpkiHash, UnixMs, Validity};
-use leafgate_pki::{Intermediate, Issued, Prepared, Profile, PublicKeyInfo};
+use leafgate_pki::{Intermediate, Issued, Issuer, Prepared, Profile, PublicKeyInfo};
 use leafgate_registry::{
     Act, Certificate, CertificateId, CertificateStatus, Change, Device, DeviceRecord, DeviceState,
     DocumentName, Holder, NewCertificate, RevocationReason,
@@ -54,15 +54,14 @@ impl Registrar {
         })
     }
 
-    /// The certificate that the device has for this key, if it is too early for another one: the newest that is issued
-    /// by the present issuer, and not due for renewal.
+    /// The certificate that the device has for this key, if it is too early for another one: the newest that is issued,
+    /// not due for renewal, and of an issuer that is not retired.
     pub(crate) async fn find_issued(
         &self,
         record: &DeviceRecord,
         key: &SpkiHash,
         now: UnixMs,
     ) -> Result<Option<Issued>, RegistrarError> {
-        let issuer = self.issuer(Intermediate::Devices).spki();
         let early = |certificate: &&Certificate| {
             let validity = Validity {
                 not_before: certificate.not_before,
@@ -70,34 +69,33 @@ impl Registrar {
             };
             certificate.status == CertificateStatus::Issued
                 && certificate.public_key == *key
-                && certificate.issuer == issuer
                 && certificate
                     .fingerprint
                     .is_some_and(|fingerprint| now < renew_after(validity, &fingerprint))
         };
-        match record.current_certificates().find(early) {
-            Some(certificate) => match certificate.fingerprint {
-                Some(fingerprint) => self.handed_out(certificate, fingerprint).await,
-                None => Ok(None),
-            },
-            None => Ok(None),
+        for certificate in record.current_certificates().filter(early) {
+            if let Some(fingerprint) = certificate.fingerprint
+                && let Some(issued) = self.handed_out(certificate, fingerprint).await?
+            {
+                return Ok(Some(issued));
+            }
         }
+        Ok(None)
     }
 
-    /// The intent to sign a certificate, and what will be signed.
+    /// The intent to sign a certificate, and what will be signed by the issuer that signs.
     pub(crate) fn prepare(
         &self,
+        signer: &dyn Issuer,
         record: &DeviceRecord,
         key: &PublicKeyInfo,
         occasion: Occasion,
         act: &Act,
     ) -> Result<(Change, Plan), RegistrarError> {
         self.check_issuable(&record.device, occasion)?;
-        let profile = self.device_profile(&record.device)?;
+        let profile = self.device_profile(signer.spki(), &record.device)?;
         self.limits.check(record, act.at)?;
-        let prepared = self
-            .issuer(Intermediate::Devices)
-            .prepare(profile, key.clone(), act.at)?;
+        let prepared = signer.prepare(profile, key.clone(), act.at)?;
         let Some(serial) = prepared.serial() else {
             let holder = holder(&record.device);
             let request = NewRequest::new(&prepared, &holder, self.random(), act);
@@ -109,12 +107,11 @@ impl Registrar {
         Ok((change, Plan::Announced(prepared, serial)))
     }
 
-    fn device_profile(&self, device: &Device) -> Result<Profile, RegistrarError> {
+    fn device_profile(&self, issuer: SpkiHash, device: &Device) -> Result<Profile, RegistrarError> {
         let domain = self.domain(&device.trust_domain)?;
-        let issuer = self.issuer(Intermediate::Devices).spki();
         if !domain.issuers.contains(&issuer) {
             return Err(RegistrarError::IssuerForeign {
-                domain: domain.name.clone(),
+                domain: domain.name,
                 issuer,
             });
         }
@@ -138,12 +135,17 @@ impl Registrar {
             }
         };
         let (key, holder) = (prepared.public_key().spki_hash(), holder(&record.device));
-        if let Err(refusal) = self.check_key(&key, &holder, act.at).await {
+        let issuer = prepared.issuer();
+        let checked = match self.check_key(&key, &holder, act.at).await {
+            Ok(()) => self.check_signs(Intermediate::Devices, &issuer).await,
+            refused => refused,
+        };
+        if let Err(refusal) = checked {
             let id = intent(&prepared, serial).id;
             self.withdraw(&record, &id, act).await;
             return Err(refusal);
         }
-        let signature = self.sign(Intermediate::Devices, prepared).await?;
+        let signature = self.sign(prepared).await?;
         match self.record_issued(record, &signature, act).await {
             Ok(record) => Ok((record, signature.issued)),
             Err(source) => Err(not_recorded(signature.issued.serial, source)),

@@ -3,25 +3,17 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leafgate_identity::{DeviceId, SpkiHash, TrustDomain, TrustDomainName, TrustDomains};
-use leafgate_pki::{Intermediate, Issuer};
+use arc_swap::ArcSwap;
+use leafgate_identity::{DeviceId, TrustDomain, TrustDomainName, TrustDomains};
 use leafgate_registry::{Change, CommitError, DeviceRecord, DeviceStore};
 
 use crate::enrolment::Turns;
 use crate::error::RegistrarError;
 use crate::guard::Guard;
+use crate::issuers::Issuers;
 use crate::limits::IssuanceLimits;
 use crate::once::Once;
 use crate::tries::Tries;
-
-/// The two issuers of an installation.
-#[derive(Clone)]
-pub struct Issuers {
-    /// Signs devices and the clients of their listener.
-    pub devices: Arc<dyn Issuer>,
-    /// Signs nats-servers.
-    pub servers: Arc<dyn Issuer>,
-}
 
 /// Carries out what is asked of the registry.
 ///
@@ -30,8 +22,8 @@ pub struct Issuers {
 #[derive(Clone)]
 pub struct Registrar {
     pub(crate) store: Arc<dyn DeviceStore>,
-    issuers: Issuers,
-    pub(crate) domains: Arc<TrustDomains>,
+    pub(crate) issuers: Issuers,
+    pub(crate) domains: Arc<ArcSwap<TrustDomains>>,
     pub(crate) overlap: Duration,
     pub(crate) limits: IssuanceLimits,
     pub(crate) renew_grace: Duration,
@@ -49,6 +41,10 @@ impl Registrar {
     /// [`with_renew_grace`](Self::with_renew_grace) says otherwise.
     pub const DEFAULT_RENEW_GRACE: Duration = Duration::from_secs(90 * 24 * 3600);
 
+    /// How long an issuer must have been prepared before it is activated, unless the caller of
+    /// [`activate_issuer`](Self::activate_issuer) knows better.
+    pub const DEFAULT_ACTIVATE_AFTER: Duration = Duration::from_secs(24 * 3600);
+
     /// Joins a store with issuers. The trust domains say how devices are named. `random` gives
     /// uniform numbers, which spread the tries of those who change the same record at a time.
     ///
@@ -62,7 +58,7 @@ impl Registrar {
         Self {
             store,
             issuers,
-            domains,
+            domains: Arc::new(ArcSwap::new(domains)),
             overlap: Self::DEFAULT_OVERLAP,
             limits: IssuanceLimits::default(),
             renew_grace: Self::DEFAULT_RENEW_GRACE,
@@ -95,20 +91,9 @@ impl Registrar {
         self
     }
 
-    /// The issuer behind an intermediate.
-    pub(crate) fn issuer(&self, intermediate: Intermediate) -> &dyn Issuer {
-        match intermediate {
-            Intermediate::Devices => self.issuers.devices.as_ref(),
-            Intermediate::Servers => self.issuers.servers.as_ref(),
-        }
-    }
-
-    /// The issuer with this key.
-    pub(crate) fn issuer_of_key(&self, spki: &SpkiHash) -> Option<&dyn Issuer> {
-        [Intermediate::Devices, Intermediate::Servers]
-            .map(|intermediate| self.issuer(intermediate))
-            .into_iter()
-            .find(|issuer| issuer.spki() == *spki)
+    /// Names devices by these trust domains from now on, in every clone: the files of their issuers have changed.
+    pub fn replace_domains(&self, domains: Arc<TrustDomains>) {
+        self.domains.store(domains);
     }
 
     /// Two uniform numbers.
@@ -116,17 +101,13 @@ impl Registrar {
         [(self.random)(), (self.random)()]
     }
 
-    pub(crate) fn domain(&self, name: &TrustDomainName) -> Result<&TrustDomain, RegistrarError> {
-        self.domains
-            .by_name(name)
-            .ok_or_else(|| RegistrarError::TrustDomainUnknown {
-                name: name.clone(),
-                known: self
-                    .domains
-                    .iter()
-                    .map(|known| known.name.clone())
-                    .collect(),
-            })
+    pub(crate) fn domain(&self, name: &TrustDomainName) -> Result<TrustDomain, RegistrarError> {
+        let domains = self.domains.load();
+        let found = domains.by_name(name).cloned();
+        found.ok_or_else(|| RegistrarError::TrustDomainUnknown {
+            name: name.clone(),
+            known: domains.iter().map(|known| known.name.clone()).collect(),
+        })
     }
 
     pub(crate) async fn load(&self, id: &DeviceId) -> Result<DeviceRecord, RegistrarError> {

@@ -8,7 +8,7 @@ use leafgate_registry::{Act, CertificateQuery, DocumentKind, DocumentName};
 use crate::documents::decode;
 use crate::error::RegistrarError;
 use crate::registrar::Registrar;
-use crate::requests::{CertificateRequest, RequestState};
+use crate::requests::{CertificateRequest, RequestState, inventory_of};
 
 /// After which time a request without a certificate is looked after. Longer than any issuer is waited for, and than Vault
 /// works on a request (90 s).
@@ -137,7 +137,8 @@ impl RequestKeeper {
         searched: &HashSet<SpkiHash>,
         in_flight: &HashSet<SpkiHash>,
     ) -> Result<HashMap<SpkiHash, Vec<SerialNumber>>, RegistrarError> {
-        let inventory = self.registrar.inventory(&issuer)?;
+        let keeper = self.registrar.keeper_of(&issuer)?;
+        let inventory = inventory_of(&*keeper)?;
         let seen = self.seen.entry(issuer).or_default();
         let mut found: HashMap<SpkiHash, Vec<SerialNumber>> = HashMap::new();
         for serial in inventory.serials().await? {

@@ -20,7 +20,7 @@ impl Registrar {
         device: &Device,
         now: UnixMs,
     ) -> Result<(), RegistrarError> {
-        let issuer = self.issuer(Intermediate::Devices);
+        let issuer = self.signer(Intermediate::Devices).await?;
         if issuer.inventory().is_none() {
             return Ok(());
         }
@@ -40,7 +40,7 @@ impl Registrar {
         device: &Device,
         key: &SpkiHash,
     ) -> Result<bool, RegistrarError> {
-        let issuer = self.issuer(Intermediate::Devices);
+        let issuer = self.signer(Intermediate::Devices).await?;
         if issuer.inventory().is_none() {
             return Ok(false);
         }
@@ -61,11 +61,16 @@ impl Registrar {
     ) -> Result<(DeviceRecord, Issued), RegistrarError> {
         let (key, kind) = (prepared.public_key().spki_hash(), prepared.profile().kind());
         let holder = holder(&record.device);
-        if let Err(refusal) = self.check_key(&key, &holder, act.at).await {
+        let issuer = prepared.issuer();
+        let checked = match self.check_key(&key, &holder, act.at).await {
+            Ok(()) => self.check_signs(Intermediate::Devices, &issuer).await,
+            refused => refused,
+        };
+        if let Err(refusal) = checked {
             self.abandon(request, None, act).await;
             return Err(refusal);
         }
-        let signature = match self.sign(Intermediate::Devices, prepared).await {
+        let signature = match self.sign(prepared).await {
             Ok(signature) => signature,
             Err(error) => {
                 self.note_not_signed(request, &error, act).await;
@@ -154,7 +159,12 @@ impl Registrar {
         act: &Act,
     ) -> Result<(Certificate, Issued), RegistrarError> {
         let (key, kind) = (prepared.public_key().spki_hash(), prepared.profile().kind());
-        let signature = match self.sign(kind.intermediate(), prepared).await {
+        let issuer = prepared.issuer();
+        if let Err(refusal) = self.check_signs(kind.intermediate(), &issuer).await {
+            self.abandon(request, None, act).await;
+            return Err(refusal);
+        }
+        let signature = match self.sign(prepared).await {
             Ok(signature) => signature,
             Err(error) => {
                 self.note_not_signed(request, &error, act).await;

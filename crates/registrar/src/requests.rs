@@ -5,7 +5,7 @@
 //! signed and never recorded; it then holds what the issuer has still to revoke, until it has.
 
 use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, UnixMs};
-use leafgate_pki::{Inventory, IssueError, Prepared};
+use leafgate_pki::{Inventory, IssueError, Issuer, Prepared};
 use leafgate_registry::{
     Act, Change, Cursor, Device, Document, DocumentKind, DocumentName, DocumentWrite, EventKind,
     Holder,
@@ -13,6 +13,7 @@ use leafgate_registry::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::slice;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::documents::{decode, document_name, encode};
@@ -127,6 +128,13 @@ fn prefix_of(issuer: &SpkiHash, holder: &Holder, key: Option<&SpkiHash>) -> Stri
         Some(key) => format!("{issuer}:{holder}:{key}:"),
         None => format!("{issuer}:{holder}:"),
     }
+}
+
+/// What an issuer keeps account of.
+pub(crate) fn inventory_of(issuer: &dyn Issuer) -> Result<&dyn Inventory, RegistrarError> {
+    let issuer_key = issuer.spki();
+    let missing = || RegistrarError::InventoryMissing { issuer: issuer_key };
+    issuer.inventory().ok_or_else(missing)
 }
 
 impl Registrar {
@@ -267,7 +275,8 @@ impl Registrar {
             if request.revoke.is_empty() {
                 return Ok(());
             }
-            let inventory = self.inventory(&request.issuer)?;
+            let issuer = self.keeper_of(&request.issuer)?;
+            let inventory = inventory_of(&*issuer)?;
             for serial in &request.revoke {
                 inventory.revoke(serial).await?;
                 tracing::warn!(
@@ -285,11 +294,10 @@ impl Registrar {
         Ok(())
     }
 
-    pub(crate) fn inventory(&self, issuer: &SpkiHash) -> Result<&dyn Inventory, RegistrarError> {
-        let issuer_here = self.issuer_of_key(issuer);
-        issuer_here
-            .and_then(leafgate_pki::Issuer::inventory)
-            .ok_or(RegistrarError::IssuerUnknown { issuer: *issuer })
+    /// The issuer with this key, for [`inventory_of`].
+    pub(crate) fn keeper_of(&self, issuer: &SpkiHash) -> Result<Arc<dyn Issuer>, RegistrarError> {
+        let found = self.issuers.find(issuer);
+        found.ok_or(RegistrarError::InventoryMissing { issuer: *issuer })
     }
 
     /// Commits what became of a request, or says with `false` that the document is another by now.

@@ -93,7 +93,8 @@ impl Registrar {
         act: &Act,
     ) -> Result<(Certificate, Issued), RegistrarError> {
         let intermediate = prepared.profile().kind().intermediate();
-        let signature = self.sign(intermediate, prepared).await?;
+        self.check_signs(intermediate, &prepared.issuer()).await?;
+        let signature = self.sign(prepared).await?;
         match self.record_service_issued(record, &signature, act).await {
             Ok(record) => Ok((record, signature.issued)),
             Err(source) => Err(not_recorded(signature.issued.serial, source)),
@@ -101,8 +102,8 @@ impl Registrar {
     }
 
     fn service_profile(&self, service: &Service) -> Result<Profile, RegistrarError> {
-        let patterns: Vec<CnPattern> = self
-            .domains
+        let domains = self.domains.load();
+        let patterns: Vec<CnPattern> = domains
             .iter()
             .map(|domain| domain.cn_pattern.clone())
             .collect();
@@ -121,7 +122,7 @@ impl Registrar {
         key: &PublicKeyInfo,
         act: &Act,
     ) -> Result<ServicePlan, RegistrarError> {
-        let issuer = self.issuer(profile.kind().intermediate());
+        let issuer = self.signer(profile.kind().intermediate()).await?;
         let name = profile.common_name();
         let holder = Holder::Service {
             name: name.to_owned(),

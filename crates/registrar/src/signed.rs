@@ -37,7 +37,8 @@ impl Registrar {
         Ok(der.map(certificate_pem))
     }
 
-    /// What was handed out when this certificate was issued by the present issuer of devices; `None` if it is not kept.
+    /// What was handed out when this certificate was issued to a device; `None` if it is not kept, or if its issuer is
+    /// retired or unknown here.
     pub(crate) async fn handed_out(
         &self,
         certificate: &Certificate,
@@ -54,9 +55,12 @@ impl Registrar {
             return Err(StoreError::Corrupt { what }.into());
         }
         let certificate_pem = certificate_pem(der);
-        let issuer = self.issuer(Intermediate::Devices);
+        let issuer = self.issuing_certificate(Intermediate::Devices, &certificate.issuer);
+        let Some(issuer_pem) = issuer.await? else {
+            return Ok(None);
+        };
         Ok(Some(Issued {
-            chain_pem: format!("{certificate_pem}{}", issuer.certificate_pem()),
+            chain_pem: format!("{certificate_pem}{issuer_pem}"),
             certificate_pem,
             serial: certificate.serial,
             fingerprint,
@@ -82,18 +86,15 @@ impl Registrar {
         Ok(Some(der))
     }
 
-    pub(crate) async fn sign(
-        &self,
-        intermediate: Intermediate,
-        prepared: Prepared,
-    ) -> Result<Signature, RegistrarError> {
+    pub(crate) async fn sign(&self, prepared: Prepared) -> Result<Signature, RegistrarError> {
         let serial = prepared.serial();
         let not_signed = |source| RegistrarError::NotSigned { serial, source };
-        let issued = self
-            .issuer(intermediate)
-            .issue(prepared)
-            .await
-            .map_err(not_signed)?;
+        let prepared_by = prepared.issuer();
+        let issued = match self.issuers.find(&prepared_by) {
+            Some(issuer) => issuer.issue(prepared).await,
+            None => Err(IssueError::Foreign { prepared_by }),
+        };
+        let issued = issued.map_err(not_signed)?;
         let parsed = pem::parse(&issued.certificate_pem);
         let der = parsed.map_err(|error| not_signed(IssueError::Sign(error.into())))?;
         let signed = Signed {

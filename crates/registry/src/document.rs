@@ -18,7 +18,7 @@ pub enum DocumentKind {
     /// What an issuer that draws serial numbers only when it signs was asked for; named by issuer, holder, key and a
     /// random number.
     CertificateRequest,
-    /// An issuer's place in its rotation; named by the hash of its key.
+    /// Which issuers there are of a kind, and the place of each in its rotation; named by what they sign.
     Issuer,
 }
 

@@ -10,6 +10,7 @@ use crate::device::{Crl, DeviceRecord};
 use crate::document::{Document, DocumentKind, DocumentName};
 use crate::event::Event;
 use crate::feed::FeedPosition;
+use crate::outstanding::{self, Outstanding};
 use crate::query::{CertificateQuery, Cursor, Page, Query};
 
 /// Where the registry is kept.
@@ -42,6 +43,14 @@ pub trait DeviceStore: Send + Sync {
         &self,
         query: &CertificateQuery,
     ) -> Result<Page<Certificate, CertificateId>, StoreError>;
+
+    /// What is left at `now` of an issuer's certificates.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    async fn outstanding(&self, issuer: &SpkiHash, now: UnixMs) -> Result<Outstanding, StoreError> {
+        outstanding::count(self, issuer, now).await
+    }
 
     /// The newest CRL number of an issuer.
     ///

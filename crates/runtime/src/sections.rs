@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use leafgate_identity::{
-    Binding, CnPattern, SpkiHash, TrustDomain, TrustDomainName, spki_hash_of_certificate_pem,
+    Binding, CnPattern, SpkiHash, TrustDomain, TrustDomainName, spki_hashes_of_certificates_pem,
 };
 use serde::Deserialize;
 
@@ -72,7 +72,7 @@ impl Default for LogConfig {
 pub struct TrustDomainConfig {
     /// Its name, as device records have it.
     pub name: String,
-    /// Certificates of its issuing authorities, PEM, one a file.
+    /// Files with the certificates of its issuing authorities, PEM, one or more in each.
     pub issuers: Vec<PathBuf>,
     /// The form of its devices' common names.
     #[serde(default = "default_cn_pattern")]
@@ -99,19 +99,19 @@ impl TrustDomainConfig {
     /// # Errors
     /// The first thing that is wrong, with the file or key.
     pub fn load(&self) -> Result<TrustDomain, Box<dyn std::error::Error + Send + Sync>> {
-        let issuers = self.issuers.iter().map(|path| issuer(path));
+        let issuers = self.issuers.iter().map(|path| issuers_in(path));
         Ok(TrustDomain {
             name: TrustDomainName::parse(&self.name)?,
-            issuers: issuers.collect::<Result<_, _>>()?,
+            issuers: issuers.collect::<Result<Vec<_>, _>>()?.concat(),
             cn_pattern: CnPattern::parse(&self.cn_pattern)?,
             binding: self.binding,
         })
     }
 }
 
-fn issuer(path: &Path) -> Result<SpkiHash, Box<dyn std::error::Error + Send + Sync>> {
+fn issuers_in(path: &Path) -> Result<Vec<SpkiHash>, Box<dyn std::error::Error + Send + Sync>> {
     let pem = read_text(path)?;
-    spki_hash_of_certificate_pem(&pem)
+    spki_hashes_of_certificates_pem(&pem)
         .map_err(|error| format!("issuer {}: {error}", path.display()).into())
 }
 

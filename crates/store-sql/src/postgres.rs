@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use leafgate_identity::{DeviceId, SpkiHash, UnixMs};
 use leafgate_registry::{
     Certificate, CertificateId, CertificateQuery, Change, CommitError, Crl, Cursor, DeviceRecord,
-    DeviceStore, Document, DocumentKind, DocumentName, Event, FeedPosition, Page, Query,
-    StoreError,
+    DeviceStore, Document, DocumentKind, DocumentName, Event, FeedPosition, Outstanding, Page,
+    Query, StoreError,
 };
 use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
@@ -148,6 +148,11 @@ impl DeviceStore for PostgresStore {
         let page = |rows: &[PgRow]| search::certificate_page(rows, query);
         self.read(|| read::search(search::certificates(query)), page)
             .await
+    }
+
+    async fn outstanding(&self, issuer: &SpkiHash, now: UnixMs) -> Result<Outstanding, StoreError> {
+        let counted = || read::search(search::outstanding(issuer, now));
+        self.read(counted, search::outstanding_of).await
     }
 
     async fn crl(&self, issuer: &SpkiHash) -> Result<Option<Crl>, StoreError> {

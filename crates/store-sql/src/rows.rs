@@ -5,6 +5,7 @@ use leafgate_identity::{DeviceId, UnixMs};
 use leafgate_registry::{
     Certificate, CertificateId, CertificateStatus, CertificateStatusKind, Crl, Device,
     DeviceRecord, Document, DocumentKind, DocumentName, Event, EventKind, FeedPosition, Holder,
+    Outstanding,
 };
 
 use crate::failure::Failure;
@@ -139,6 +140,23 @@ pub(crate) fn certificate_id(row: &impl Columns) -> Result<CertificateId, Failur
     Ok(CertificateId {
         issuer: of.parse("issuer")?,
         serial: of.parse("serial")?,
+    })
+}
+
+/// Of the columns of a count.
+pub(crate) fn outstanding(row: &impl Columns) -> Result<Outstanding, Failure> {
+    let count = |name| -> Result<usize, Failure> {
+        let count = row.integer(name)?.unwrap_or(0);
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+    };
+    let time =
+        |name| -> Result<Option<UnixMs>, Failure> { Ok(row.integer(name)?.map(UnixMs::new)) };
+    Ok(Outstanding {
+        certificates: count("certificates")?,
+        holders: count("holders")?,
+        last_not_after: time("last_not_after_ms")?,
+        unexpired: count("unexpired")?,
+        last_unexpired: time("last_unexpired_ms")?,
     })
 }
 

@@ -1,9 +1,9 @@
 //! The searches, which every SQL database makes in the same way but for a few words.
 
-use leafgate_identity::{DeviceId, UnixMs};
+use leafgate_identity::{DeviceId, SpkiHash, UnixMs};
 use leafgate_registry::{
     Certificate, CertificateId, CertificateQuery, Cursor, DeviceRecord, DeviceState, Document,
-    DocumentKind, DocumentName, Holder, Page, Query,
+    DocumentKind, DocumentName, Holder, Outstanding, Page, Query,
 };
 use sqlx::{Database, QueryBuilder};
 
@@ -134,6 +134,30 @@ pub(crate) fn certificate_page<R: Columns>(
         query.limit.max(1),
         Certificate::id,
     ))
+}
+
+/// What is left at a time of an issuer's certificates.
+pub(crate) fn outstanding<DB: Dialect>(issuer: &SpkiHash, now: UnixMs) -> QueryBuilder<DB> {
+    const ACCEPTED: &str = "status = 'issued' OR (status = 'superseded' AND status_at_ms > ";
+    let mut sql = QueryBuilder::new(
+        "SELECT COUNT(*) AS unexpired, MAX(not_after_ms) AS last_unexpired_ms, COUNT(accepted) AS certificates, \
+         COUNT(DISTINCT CASE WHEN accepted = 1 THEN holder_kind || ':' || holder END) AS holders, \
+         MAX(CASE WHEN accepted = 1 THEN not_after_ms END) AS last_not_after_ms \
+         FROM (SELECT holder_kind, holder, not_after_ms, CASE WHEN ",
+    );
+    push_integer(&mut sql, ACCEPTED, now.as_i64());
+    sql.push(") THEN 1 END AS accepted FROM certificates WHERE ");
+    push(&mut sql, "issuer = ", issuer.to_string());
+    push_integer(&mut sql, " AND not_after_ms > ", now.as_i64());
+    sql.push(") c");
+    sql
+}
+
+pub(crate) fn outstanding_of<R: Columns>(rows: &[R]) -> Result<Outstanding, Failure> {
+    match rows {
+        [row] => rows::outstanding(row),
+        _ => Err(Failure::Record("a count is one row".to_owned())),
+    }
 }
 
 /// A page of the documents of a kind, and one more.

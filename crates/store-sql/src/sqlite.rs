@@ -15,8 +15,8 @@ use async_trait::async_trait;
 use leafgate_identity::{DeviceId, SpkiHash, UnixMs};
 use leafgate_registry::{
     Certificate, CertificateId, CertificateQuery, Change, CommitError, Crl, Cursor, DeviceRecord,
-    DeviceStore, Document, DocumentKind, DocumentName, Event, FeedPosition, Page, Query,
-    StoreError,
+    DeviceStore, Document, DocumentKind, DocumentName, Event, FeedPosition, Outstanding, Page,
+    Query, StoreError,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqlitePool};
@@ -164,6 +164,11 @@ impl DeviceStore for SqliteStore {
     ) -> Result<Page<Certificate, CertificateId>, StoreError> {
         let rows = self.rows(search::certificates(query)).await?;
         search::certificate_page(&rows, query).map_err(|error| self.failed(error))
+    }
+
+    async fn outstanding(&self, issuer: &SpkiHash, now: UnixMs) -> Result<Outstanding, StoreError> {
+        let rows = self.rows(search::outstanding(issuer, now)).await?;
+        search::outstanding_of(&rows).map_err(|error| self.failed(error))
     }
 
     async fn crl(&self, issuer: &SpkiHash) -> Result<Option<Crl>, StoreError> {

@@ -1,14 +1,16 @@
 //! The one place that names adapters.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail};
 use leafgate_identity::TrustDomainName;
-use leafgate_pki::{CaDirectory, Intermediate, Issuer, StatusUrl, StatusUrls};
-use leafgate_registrar::Issuers;
+use leafgate_pki::{
+    CaDirectory, CaStamp, EmbeddedCa, Intermediate, Issuer, LoadCaError, StatusUrl, StatusUrls,
+};
+use leafgate_registrar::{IssuerKeys, Issuers};
 use leafgate_registry::{DeviceStore, StoreError};
-use leafgate_registry_api::{Authority, CaConfig, Config, VaultCaConfig};
+use leafgate_registry_api::{Authority, CaConfig, Config, IssuerSource, VaultCaConfig};
 use leafgate_runtime::{Environment, StoreConfig, TrustDomainConfig, VaultConfig, read_text};
 use leafgate_store_sql::{PostgresOptions, PostgresStore, SqliteStore};
 use leafgate_vault::{Vault, VaultIssuer, VaultIssuerConfig, VaultStore, VaultStoreConfig};
@@ -233,10 +235,9 @@ async fn vault_authority(
     Ok(Authority {
         root_certificate_pem,
         root_crl: None,
-        issuers: Issuers {
-            devices: Arc::new(devices),
-            servers: Arc::new(servers),
-        },
+        issuers: Issuers::new(Arc::new(devices), Arc::new(servers)),
+        // The engine's issuers are rotated in Vault.
+        source: None,
     })
 }
 
@@ -244,26 +245,68 @@ fn embedded_authority(config: &Config) -> anyhow::Result<Authority> {
     let CaConfig::Dir(dir) = &config.ca else {
         bail!("[ca] names no folder");
     };
-    let ca = CaDirectory::open(dir)?;
     let base = config.status.url.as_deref().map(StatusUrl::parse);
-    let base = base.transpose()?;
-    let issuer = |intermediate| -> anyhow::Result<Arc<dyn Issuer>> {
-        let issuer = ca.load(intermediate)?;
-        let urls = base
-            .as_ref()
-            .map(|base| StatusUrls::under(base, issuer.spki()));
-        Ok(match urls {
-            Some(urls) => Arc::new(issuer.with_status_urls(urls)),
-            None => Arc::new(issuer),
-        })
+    let folder = CaFolder {
+        ca: CaDirectory::open(dir)?,
+        status: base.transpose()?,
+        read: Mutex::default(),
     };
+    let ca = &folder.ca;
     Ok(Authority {
         root_certificate_pem: read_text(&ca.root_certificate())?,
         root_crl: Some(ca.root_crl()),
-        issuers: Issuers {
-            devices: issuer(Intermediate::Devices)?,
-            servers: issuer(Intermediate::Servers)?,
-        },
+        issuers: folder.read()?.unwrap_or_default().into(),
+        source: Some(Arc::new(folder)),
+    })
+}
+
+/// Loads every issuer of a CA whose key is in its folder.
+///
+/// # Errors
+/// A file of the CA is missing or can't be used.
+pub fn load_issuers(ca: &CaDirectory) -> Result<IssuerKeys, LoadCaError> {
+    keys(ca, |issuer| issuer)
+}
+
+/// The folder of an embedded CA, to which intermediates come and from which they go.
+struct CaFolder {
+    ca: CaDirectory,
+    /// What the status listener is reached under.
+    status: Option<StatusUrl>,
+    /// The files as they were read last.
+    read: Mutex<Option<CaStamp>>,
+}
+
+impl IssuerSource for CaFolder {
+    fn read(&self) -> anyhow::Result<Option<IssuerKeys>> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = self.ca.stamp()?;
+        if read.as_ref() == Some(&stamp) {
+            return Ok(None);
+        }
+        let keys = keys(&self.ca, |issuer| match &self.status {
+            Some(base) => {
+                let urls = StatusUrls::under(base, issuer.spki());
+                issuer.with_status_urls(urls)
+            }
+            None => issuer,
+        })?;
+        *read = Some(stamp);
+        Ok(Some(keys))
+    }
+}
+
+fn keys(
+    ca: &CaDirectory,
+    finish: impl Fn(EmbeddedCa) -> EmbeddedCa,
+) -> Result<IssuerKeys, LoadCaError> {
+    let of = |intermediate| -> Result<Vec<Arc<dyn Issuer>>, LoadCaError> {
+        let all = ca.load_all(intermediate)?.into_iter();
+        Ok(all.map(|it| Arc::new(finish(it)) as _).collect())
+    };
+    Ok(IssuerKeys {
+        devices: of(Intermediate::Devices)?,
+        servers: of(Intermediate::Servers)?,
     })
 }
 

@@ -16,7 +16,7 @@ use crate::clients::ClientCertificates;
 use crate::config::LimitsConfig;
 use crate::feed::Feed;
 use crate::guesses::Guesses;
-use crate::issuers::Authority;
+use crate::issuers::{Authority, IssuerWatch};
 use crate::metrics::Metrics;
 use crate::nats::LinkStates;
 use crate::oidc::OidcVerifier;
@@ -38,6 +38,9 @@ pub(crate) struct App {
     pub(crate) policies: Option<Policies>,
     pub(crate) authority: Authority,
     pub(crate) device_issuers: DeviceIssuers,
+    pub(crate) issuer_watch: Arc<IssuerWatch>,
+    /// How long an issuer must have been prepared before it is activated.
+    pub(crate) activate_after: Duration,
     /// None without the system account.
     pub(crate) sessions: Option<Sessions>,
     pub(crate) api_keys: ApiKeys,

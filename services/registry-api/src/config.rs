@@ -221,6 +221,9 @@ pub struct CertificatesConfig {
     pub max_in_use: usize,
     /// How many certificates one device gets within 24 hours.
     pub max_per_day: usize,
+    /// How long an issuer must have been prepared before it is activated, in seconds: for all listeners and callouts to
+    /// come to know it.
+    pub activate_after_secs: u64,
 }
 
 /// `[limits]`
@@ -269,6 +272,7 @@ impl Default for CertificatesConfig {
             renew_grace_secs: 90 * 24 * 3600,
             max_in_use: IssuanceLimits::default().in_use,
             max_per_day: IssuanceLimits::default().per_day,
+            activate_after_secs: 24 * 3600,
         }
     }
 }
@@ -368,6 +372,11 @@ impl CertificatesConfig {
     /// How long after its end a device can renew a certificate with it.
     pub fn renew_grace(&self) -> Duration {
         Duration::from_secs(self.renew_grace_secs)
+    }
+
+    /// How long an issuer must have been prepared before it is activated.
+    pub fn activate_after(&self) -> Duration {
+        Duration::from_secs(self.activate_after_secs)
     }
 }
 

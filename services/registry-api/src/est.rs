@@ -46,7 +46,7 @@ async fn ca_certificates(State(app): State<Arc<App>>, label: Label) -> Result<Re
     let root = app.authority.root_certificate_pem.as_bytes();
     let root = CertificateDer::from_pem_slice(root).map_err(Problem::internal)?;
     let issuers = app.device_issuers.certificates(label.0.as_ref());
-    let all: BTreeSet<&[u8]> = issuers.chain([&root]).map(AsRef::as_ref).collect();
+    let all: BTreeSet<&[u8]> = issuers.iter().chain([&root]).map(AsRef::as_ref).collect();
     Ok(certificates(all))
 }
 

@@ -105,6 +105,11 @@ impl Readiness for ApiReadiness {
         if self.app.feed.fails.load(Ordering::Relaxed) {
             degraded.push("the registry can't be read: requests are answered with 503".to_owned());
         }
+        if self.app.issuer_watch.lacks_key() {
+            degraded.push(
+                "the key of an issuer that is to sign is not here: nothing is signed".to_owned(),
+            );
+        }
         if self.app.checkpoints.as_ref().is_some_and(|it| it.fail()) {
             degraded.push("no checkpoint of the audit trail can be made: see the log".to_owned());
         }

@@ -52,7 +52,7 @@ pub use config::{
     CaConfig, CertificatesConfig, Config, HealthConfig, HttpConfig, LimitsConfig, PolicyConfig,
     ProxiedConfig, StatusConfig, VaultCaConfig,
 };
-pub use issuers::Authority;
+pub use issuers::{Authority, IssuerSource};
 pub use nats::NatsConfig;
 pub use oidc::{ClaimPath, OidcConfig, OidcGrantConfig, SigningAlgorithm};
 pub use router::openapi_document;

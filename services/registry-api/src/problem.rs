@@ -129,6 +129,9 @@ impl From<RegistrarError> for Problem {
                     .retry_after(LATER)
                     .because(error)
             }
+            RegistrarError::IssuerKeyMissing { .. } => {
+                Self::new(P::IssuerKeyMissing, error.to_string()).retry_after(LATER)
+            }
             RegistrarError::Busy { .. } => Self::new(P::Busy, error.to_string()).retry_after(SOON),
             error => match kind_of(&error) {
                 Some(kind) => {
@@ -179,6 +182,11 @@ fn kind_of(error: &RegistrarError) -> Option<ProblemType> {
         E::IdTaken { .. } => P::DeviceExists,
         E::NotIssuable { .. } => P::StateIllegal,
         E::IssuerForeign { .. } => P::IssuerForeign,
+        E::IssuerUnknown { .. } => P::IssuerUnknown,
+        E::IssuerRetired { .. } | E::IssuerActive { .. } | E::IssuerUntrusted { .. } => {
+            P::IssuerStateIllegal
+        }
+        E::IssuerTooYoung { .. } => P::IssuerTooYoung,
         E::VersionDiffers { .. } => P::VersionMismatch,
         E::CountDiffers { .. } => P::CountDiffers,
         E::Change(source) => match source {

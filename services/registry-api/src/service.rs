@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures::future::OptionFuture;
-use leafgate_registrar::{Issuers, KeptRequests, Registrar, RequestKeeper};
+use leafgate_registrar::{KeptRequests, Registrar, RequestKeeper};
 use leafgate_registry::{Act, DeviceStore};
 use leafgate_runtime::{Clock, HealthListener, LogWriter, Shutdown};
 use prometheus_client::registry::Registry;
@@ -15,7 +15,7 @@ use crate::authenticate::ApiKeys;
 use crate::checkpoints::CheckpointKeeper;
 use crate::feed::{ApiReadiness, Feed, Followers};
 use crate::guesses::Guesses;
-use crate::issuers::Authority;
+use crate::issuers::{Authority, follow_issuers};
 use crate::listener::{ApiListener, ConnectionLimits, TlsFiles};
 use crate::metrics::Metrics;
 use crate::nats::Links;
@@ -142,6 +142,8 @@ impl RegistryService {
             policies,
             authority,
             device_issuers,
+            issuer_watch: Arc::default(),
+            activate_after: config.certificates.activate_after(),
             sessions,
             api_keys: ApiKeys::new(),
             oidc,
@@ -216,11 +218,9 @@ impl RegistryService {
         } = self;
         let shutdown = app.shutdown.clone();
         tokio::spawn(tls.follow(background.clone()));
-        let Issuers { devices, servers } = &app.authority.issuers;
-        for issuer in [devices, servers] {
-            let added = app.revocations.add_issuer(Arc::clone(issuer));
-            added.context("the revocation status of an issuer")?;
-        }
+        app.revocations
+            .set_issuers(&app.authority.issuers.all())
+            .context("the revocation status of an issuer")?;
         let followers = Followers {
             status: Arc::clone(&app.revocations),
             feed: Arc::clone(&app.feed),
@@ -233,6 +233,7 @@ impl RegistryService {
         if let Some(links) = links {
             links.start(&app, &background);
         }
+        tokio::spawn(follow_issuers(Arc::clone(&app), background.clone()));
         tokio::spawn(keep_up(Arc::clone(&app), log, background.clone()));
         tokio::spawn(keep_requests(Arc::clone(&app), background.clone()));
         let readiness = Arc::new(ApiReadiness {

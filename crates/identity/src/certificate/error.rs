@@ -10,6 +10,8 @@ pub enum CertificatePlace {
     Above(usize),
     /// One given alone.
     Alone,
+    /// One of several in a file, by its number there.
+    InFile(usize),
 }
 
 impl CertificatePlace {
@@ -27,6 +29,7 @@ impl fmt::Display for CertificatePlace {
             Self::Device => f.write_str("the device certificate"),
             Self::Above(number) => write!(f, "certificate {number} of the chain"),
             Self::Alone => f.write_str("the certificate"),
+            Self::InFile(number) => write!(f, "certificate {number} of the file"),
         }
     }
 }

@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 const MAX_TEXT_BYTES: usize = 64 * 1024;
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-const END: &str = "-----END CERTIFICATE-----";
+pub(super) const END: &str = "-----END CERTIFICATE-----";
 
 /// Characters of a full line of base64, and the bytes that they encode.
 const LINE_LEN: usize = 64;

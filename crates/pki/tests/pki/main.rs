@@ -11,5 +11,6 @@ mod load;
 mod ocsp;
 mod openssl;
 mod revocation;
+mod rotation;
 mod status_urls;
 mod support;

@@ -10,7 +10,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use crate::faulty_store::Fault;
-use crate::support::{Bench, NOW, act, act_at};
+use crate::support::{Bench, NOW, act, act_at, pair};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -46,7 +46,7 @@ fn entries(list: &SignedCrl) -> Vec<(String, Option<u8>)> {
 
 async fn lists_name_what_is_revoked_and_nothing_else(bench: Bench) {
     let registrar = &bench.registrar;
-    let [devices, servers] = registrar.build_crls(&act()).await.unwrap();
+    let [devices, servers] = pair(registrar.build_crls(&act()).await.unwrap());
     assert_eq!(devices.issuer, bench.devices.spki());
     for list in [&devices, &servers] {
         assert_eq!(list.number, 1);
@@ -78,7 +78,7 @@ async fn lists_name_what_is_revoked_and_nothing_else(bench: Bench) {
         .await
         .unwrap();
 
-    let [devices, servers] = registrar.build_crls(&act()).await.unwrap();
+    let [devices, servers] = pair(registrar.build_crls(&act()).await.unwrap());
     assert_eq!(devices.number, 2);
     let mut expected = [
         (one.issued.serial.to_string(), Some(4)),
@@ -93,7 +93,7 @@ async fn numbers_grow_whoever_makes_the_list(bench: Bench) {
     let mut numbers = Vec::new();
     for _ in 0..2 {
         for registrar in [&bench.registrar, &bench.restarted()] {
-            let [devices, servers] = registrar.build_crls(&act()).await.unwrap();
+            let [devices, servers] = pair(registrar.build_crls(&act()).await.unwrap());
             assert_eq!(devices.number, servers.number);
             numbers.push(devices.number);
         }
@@ -122,7 +122,7 @@ async fn an_entry_stays_for_one_list_after_its_end(bench: Bench) {
     bench.registrar.revoke(&id, reason, &act()).await.unwrap();
     for (days, listed) in [(0, 1), (6, 1), (8, 1), (9, 0), (10, 0)] {
         let at = NOW.saturating_add(days * DAY);
-        let [devices, _] = bench.registrar.build_crls(&act_at(at)).await.unwrap();
+        let [devices, _] = pair(bench.registrar.build_crls(&act_at(at)).await.unwrap());
         assert_eq!(entries(&devices).len(), listed, "after {days} days");
     }
 }
@@ -135,7 +135,7 @@ async fn what_is_revoked_after_the_number_was_taken_is_listed(bench: Bench) {
         let reason = RevocationReason::KeyCompromise;
         other.revoke(&id, reason, &act()).await.unwrap();
     })]);
-    let [devices, _] = bench.registrar.build_crls(&act()).await.unwrap();
+    let [devices, _] = pair(bench.registrar.build_crls(&act()).await.unwrap());
     assert_eq!(
         entries(&devices),
         [(made.issued.serial.to_string(), Some(1))]
@@ -151,7 +151,7 @@ async fn a_failed_list_uses_up_its_number(bench: Bench) {
     bench.store.plan([Fault::AnswerLost]);
     let error = bench.registrar.build_crls(&act()).await.unwrap_err();
     assert!(matches!(error, RegistrarError::Unconfirmed(_)), "{error}");
-    let [devices, servers] = bench.registrar.build_crls(&act()).await.unwrap();
+    let [devices, servers] = pair(bench.registrar.build_crls(&act()).await.unwrap());
     assert_eq!((devices.number, servers.number), (3, 1));
 }
 
@@ -162,7 +162,7 @@ async fn long_lists_are_read_page_by_page(bench: Bench) {
         .flat_map(|number| revoked_service(issuer, number))
         .collect();
     bench.store.inner().commit(&changes).await.unwrap();
-    let [devices, _] = bench.registrar.build_crls(&act()).await.unwrap();
+    let [devices, _] = pair(bench.registrar.build_crls(&act()).await.unwrap());
     let entries = entries(&devices);
     assert_eq!(entries.len() as u64, COUNT);
     assert!(

@@ -41,5 +41,6 @@ mod overlap;
 mod refusals;
 mod renewal;
 mod revocation;
+mod rotation;
 mod services;
 mod support;

@@ -14,7 +14,7 @@ use leafgate_pki::{
     OcspResponseData, PrepareError, Prepared, Profile, PublicKeyInfo, RevokedEntry, RootKey,
     SerialSource, SignCrlError, SignOcspError, init,
 };
-use leafgate_registrar::{DeviceCredentials, Issuers, Registrar, RegistrarError};
+use leafgate_registrar::{DeviceCredentials, Issuers, Registrar, RegistrarError, SignedCrl};
 use leafgate_registry::{
     Act, Actor, Certificate, CertificateQuery, CertificateStatusKind, DeviceRecord, DeviceStore,
     Event, MemoryStore, NewDevice,
@@ -57,10 +57,10 @@ impl Bench {
         let domains = Arc::new(domains(devices.spki()));
         let registrar = Registrar::new(
             store.clone(),
-            Issuers {
-                devices: devices.clone(),
-                servers: Arc::new(ca.load(Intermediate::Servers).unwrap()),
-            },
+            Issuers::new(
+                devices.clone(),
+                Arc::new(ca.load(Intermediate::Servers).unwrap()),
+            ),
             domains.clone(),
             random,
         );
@@ -90,10 +90,10 @@ impl Bench {
     }
 
     pub(crate) fn issuers(&self) -> Issuers {
-        Issuers {
-            devices: Arc::new(self.ca.load(Intermediate::Devices).unwrap()),
-            servers: Arc::new(self.ca.load(Intermediate::Servers).unwrap()),
-        }
+        Issuers::new(
+            Arc::new(self.ca.load(Intermediate::Devices).unwrap()),
+            Arc::new(self.ca.load(Intermediate::Servers).unwrap()),
+        )
     }
 
     /// A registrar whose two issuers draw these serial numbers.
@@ -102,11 +102,16 @@ impl Bench {
             let ca = self.ca.load(intermediate).unwrap();
             Arc::new(ca.with_serials(Arc::new(PlannedSerials::new(serials))))
         };
-        let issuers = Issuers {
-            devices: load(Intermediate::Devices, devices),
-            servers: load(Intermediate::Servers, servers),
-        };
+        let issuers = Issuers::new(
+            load(Intermediate::Devices, devices),
+            load(Intermediate::Servers, servers),
+        );
         Registrar::new(self.store.clone(), issuers, self.domains.clone(), random)
+    }
+
+    /// A registrar over the same data of a process that has these issuers.
+    pub(crate) fn with_issuers(&self, issuers: Issuers, domains: TrustDomains) -> Registrar {
+        Registrar::new(self.store.clone(), issuers, Arc::new(domains), random)
     }
 
     pub(crate) async fn registered(&self, id_text: &str) -> DeviceId {
@@ -171,6 +176,11 @@ impl Bench {
     }
 }
 
+/// The lists of an installation with one issuer of each kind.
+pub(crate) fn pair(lists: Vec<SignedCrl>) -> [SignedCrl; 2] {
+    lists.try_into().unwrap()
+}
+
 /// The statuses of certificates, in the order of [`CertificateStatusKind`].
 pub(crate) fn statuses(certificates: &[Certificate]) -> Vec<CertificateStatusKind> {
     let mut kinds: Vec<_> = certificates
@@ -182,17 +192,21 @@ pub(crate) fn statuses(certificates: &[Certificate]) -> Vec<CertificateStatusKin
 }
 
 pub(crate) fn domains(issuer: SpkiHash) -> TrustDomains {
-    let domain = |name, issuer| TrustDomain {
+    domains_of(vec![issuer])
+}
+
+pub(crate) fn domains_of(issuers: Vec<SpkiHash>) -> TrustDomains {
+    let domain = |name, issuers| TrustDomain {
         name: TrustDomainName::parse(name).unwrap(),
-        issuers: vec![issuer],
+        issuers,
         cn_pattern: CnPattern::default(),
         binding: Binding::Issued,
     };
     let elsewhere = TrustDomain {
         cn_pattern: CnPattern::parse("{id}.elsewhere.example.org").unwrap(),
-        ..domain("elsewhere", SpkiHash::from_bytes([7; 32]))
+        ..domain("elsewhere", vec![SpkiHash::from_bytes([7; 32])])
     };
-    TrustDomains::try_from(vec![domain("default", issuer), elsewhere]).unwrap()
+    TrustDomains::try_from(vec![domain("default", issuers), elsewhere]).unwrap()
 }
 
 pub(crate) fn id(text: &str) -> DeviceId {

@@ -3,12 +3,12 @@
 use leafgate_identity::UnixMs;
 use leafgate_registry::{
     Action, Certificate, CertificateId, CertificateQuery, CertificateStatusKind, Change,
-    DeviceStore, Holder, RevocationReason,
+    DeviceStore, Holder, Outstanding, RevocationReason, StoreError,
 };
 
 use super::records::{
-    act, apply, certificate_id, certificate_id_of, id, issuer, new_certificate, register,
-    register_with_certificate,
+    act, apply, apply_service, certificate_id, certificate_id_of, fingerprint, id, issuer,
+    new_certificate, register, register_with_certificate,
 };
 use super::{StoreFixture, features};
 
@@ -201,6 +201,75 @@ pub async fn certificates_come_in_pages(fixture: &dyn StoreFixture) {
             assert_eq!(found, expected);
         }
     }
+}
+
+/// Accepted certificates and all that have not ended, of one issuer.
+pub async fn what_is_left_of_an_issuer_is_counted(fixture: &dyn StoreFixture) {
+    let store = fixture.open().await;
+    let at = UnixMs::from_secs;
+    if !fixture.supports(features::Feature::UnindexedSearches) {
+        let refused = store.outstanding(&issuer(1), at(2)).await;
+        assert!(matches!(refused, Err(StoreError::Unsupported { .. })));
+        return;
+    }
+    let nothing = Outstanding::default();
+    assert_eq!(
+        store.outstanding(&issuer(1), at(2)).await.expect("a count"),
+        nothing
+    );
+    // Of one device: superseded until 500 s, and issued until 2,000 s.
+    let record = register_with_certificate(&*store, "0001", certificate_id(1)).await;
+    let mut long = new_certificate(certificate_id(2));
+    long.validity.not_after = at(2_000);
+    let prepare = Change::prepare_certificate(&record, long, &act(5_000)).expect("active");
+    let record = apply(&*store, prepare).await;
+    let issued = Change::record_issued(&record, &certificate_id(2), fingerprint(2), &act(6_000));
+    let record = apply(&*store, issued.expect("prepared")).await;
+    let older = Change::supersede_older(&record, &certificate_id(2), at(500), &act(7_000));
+    apply(&*store, older.expect("issued")).await;
+    // Of others: revoked until 3,000 s, prepared, a service's of the same name, and another issuer's.
+    let record = register(&*store, "0002").await;
+    let mut revoked = new_certificate(certificate_id(3));
+    revoked.validity.not_after = at(3_000);
+    let prepare = Change::prepare_certificate(&record, revoked, &act(8_000)).expect("active");
+    let record = apply(&*store, prepare).await;
+    let reason = RevocationReason::KeyCompromise;
+    let revoke = Change::revoke_certificate(&record, &certificate_id(3), reason, &act(9_000));
+    let record = apply(&*store, revoke.expect("not revoked")).await;
+    let prepared = new_certificate(certificate_id(4));
+    let prepare = Change::prepare_certificate(&record, prepared, &act(10_000)).expect("active");
+    apply(&*store, prepare).await;
+    let service = new_certificate(certificate_id(5));
+    let service = Change::prepare_service_certificate("0001", service, &act(11_000));
+    let service = apply_service(&*store, service.expect("a good certificate")).await;
+    let issued = Change::record_service_issued(&service, fingerprint(5), &act(12_000));
+    apply_service(&*store, issued.expect("prepared")).await;
+    register_with_certificate(&*store, "0003", certificate_id_of(2, 1)).await;
+
+    let cases = [
+        (at(2), (3, 2, Some(at(2_000))), (5, Some(at(3_000)))),
+        (at(500), (2, 2, Some(at(2_000))), (5, Some(at(3_000)))),
+        (at(1_000), (1, 1, Some(at(2_000))), (2, Some(at(3_000)))),
+        (at(2_000), (0, 0, None), (1, Some(at(3_000)))),
+    ];
+    for (now, (certificates, holders, last_not_after), (unexpired, last_unexpired)) in cases {
+        let expected = Outstanding {
+            certificates,
+            holders,
+            last_not_after,
+            unexpired,
+            last_unexpired,
+        };
+        let counted = store.outstanding(&issuer(1), now).await;
+        assert_eq!(counted.expect("a count"), expected, "at {now}");
+    }
+    assert_eq!(
+        store
+            .outstanding(&issuer(1), at(3_000))
+            .await
+            .expect("a count"),
+        nothing
+    );
 }
 
 async fn all_certificates(store: &dyn DeviceStore, query: &CertificateQuery) -> Vec<CertificateId> {

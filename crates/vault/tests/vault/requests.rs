@@ -53,7 +53,7 @@ impl Bench {
         let store = Arc::new(MemoryStore::new());
         let registrar = Registrar::new(
             store.clone(),
-            Issuers { devices, servers },
+            Issuers::new(devices, servers),
             Arc::new(TrustDomains::try_from(vec![domain]).unwrap()),
             random,
         );

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use leafgate_identity::{SpkiHash, UnixMs};
+use leafgate_identity::{SpkiHash, UnixMs, certificate_blocks};
 use leafgate_pki::{CaDirectory, Intermediate, RootKey};
 use leafgate_runtime::{Clock, read_secret};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use super::error::{CliError, Exit};
 use super::files::read_text;
 use super::moment::relative;
 use super::table::Table;
-use super::{Context, crl};
+use super::{Context, crl, rotate};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -36,6 +36,8 @@ pub(super) enum Command {
     },
     /// Write the revocation lists: new ones of devices and servers, and that of the root.
     Crl(crl::Arguments),
+    /// Replace the intermediate that signs devices or servers: prepare, activate, retire.
+    Rotate(rotate::Arguments),
 }
 
 #[derive(Serialize)]
@@ -79,16 +81,20 @@ pub(super) async fn run(command: &Command, context: &Context) -> Result<Exit, Cl
             show(&ca, None, context)
         }
         Command::Crl(arguments) => crl::run(arguments, context).await,
+        Command::Rotate(arguments) => rotate::run(arguments, context).await,
     }
 }
 
 fn show(ca: &CaDirectory, next: Option<&str>, context: &Context) -> Result<Exit, CliError> {
     let view = CaView {
-        certificates: vec![
-            read("root", ca.root_certificate())?,
-            read("devices", ca.certificate(Intermediate::Devices))?,
-            read("servers", ca.certificate(Intermediate::Servers))?,
-        ],
+        certificates: [
+            read("root", &ca.root_certificate())?,
+            read("devices", &ca.certificate(Intermediate::Devices))?,
+            read("servers", &ca.certificate(Intermediate::Servers))?,
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     };
     context.console.show(&view, |style| {
         let mut table = Table::new(&["NAME", "SUBJECT", "EXPIRES", "FILE", "PUBLIC KEY"]);
@@ -107,10 +113,26 @@ fn show(ca: &CaDirectory, next: Option<&str>, context: &Context) -> Result<Exit,
     Ok(Exit::Done)
 }
 
-fn read(name: &str, file: PathBuf) -> Result<AuthorityView, CliError> {
-    let text = read_text(&file)?;
-    let unreadable = || CliError::usage(format!("{} holds no certificate", Path::display(&file)));
-    let (_, pem) = parse_x509_pem(text.as_bytes()).map_err(|_| unreadable())?;
+/// The certificates in a file, one at least.
+fn read(name: &str, file: &Path) -> Result<Vec<AuthorityView>, CliError> {
+    let text = read_text(file)?;
+    let blocks = certificate_blocks(&text);
+    if blocks.is_empty() {
+        return Err(unreadable(file));
+    }
+    let all = blocks
+        .into_iter()
+        .map(|block| read_block(name, file, block));
+    all.collect()
+}
+
+fn unreadable(file: &Path) -> CliError {
+    CliError::usage(format!("{} holds no certificate", file.display()))
+}
+
+fn read_block(name: &str, file: &Path, block: &str) -> Result<AuthorityView, CliError> {
+    let unreadable = || unreadable(file);
+    let (_, pem) = parse_x509_pem(block.as_bytes()).map_err(|_| unreadable())?;
     let certificate = pem.parse_x509().map_err(|_| unreadable())?;
     let validity = certificate.validity();
     Ok(AuthorityView {
@@ -119,6 +141,6 @@ fn read(name: &str, file: PathBuf) -> Result<AuthorityView, CliError> {
         public_key: SpkiHash::of_spki_der(certificate.public_key().raw),
         not_before: UnixMs::from_secs(validity.not_before.timestamp()),
         not_after: UnixMs::from_secs(validity.not_after.timestamp()),
-        file,
+        file: file.to_owned(),
     })
 }

@@ -54,12 +54,23 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     ];
     let [root_place, devices_place, servers_place] = names.map(place);
     let places = [root_place?, devices_place?, servers_place?];
-    let [devices, servers] = registrar.build_crls(&context.act()).await?;
-    let lists = [root, crl_pem(&devices.der), crl_pem(&servers.der)];
+    let lists = registrar.build_crls(&context.act()).await?;
+    let of = |intermediate| -> Vec<String> {
+        let lists = lists.iter().filter(|it| it.intermediate == intermediate);
+        lists.map(|it| crl_pem(&it.der)).collect()
+    };
+    // One file for each kind, with a list of each issuer of it.
+    let files = [
+        vec![root],
+        of(Intermediate::Devices),
+        of(Intermediate::Servers),
+    ];
     let mut view = ListsView { crls: Vec::new() };
-    for ((name, place), list) in names.into_iter().zip(places).zip(lists) {
-        view.crls.push(read(name, place.path(), &list)?);
-        publish(place, &list)?;
+    for ((name, place), lists) in names.into_iter().zip(places).zip(files) {
+        for list in &lists {
+            view.crls.push(read(name, place.path(), list)?);
+        }
+        publish(place, &lists.concat())?;
     }
     context.console.show(&view, |style| {
         let mut table = Table::new(&["FILE", "NUMBER", "REVOKED", "NEXT"]);

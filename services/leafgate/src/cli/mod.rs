@@ -20,6 +20,7 @@ mod moment;
 mod nats_config;
 mod policy;
 mod registry;
+mod rotate;
 mod service;
 mod table;
 
@@ -77,7 +78,7 @@ enum Command {
     Policy(policy::Command),
     /// Read and verify the chain of everything that was done to the registry.
     Audit(audit::Arguments),
-    /// Make and show the certificate authority, and write its revocation lists.
+    /// Make, show and rotate the certificate authority, and write its revocation lists.
     #[command(subcommand)]
     Ca(ca::Command),
     /// Make nkeys.

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use leafgate_identity::{Binding, CnPattern, DeviceId, TrustDomain, TrustDomainName, TrustDomains};
-use leafgate_pki::{CaDirectory, Intermediate, Issuer, RootKey};
-use leafgate_registrar::{Issuers, Registrar};
+use leafgate_pki::{CaDirectory, RootKey};
+use leafgate_registrar::Registrar;
 use leafgate_registry::{Act, DeviceStore, NewDevice};
 use leafgate_runtime::{Environment, StoreConfig};
 #[expect(
@@ -13,7 +13,7 @@ use leafgate_runtime::{Environment, StoreConfig};
 use rand_core::{OsRng, RngCore};
 
 use super::{LocalDir, TRUST_DOMAIN};
-use crate::wiring::{open_local_store, open_store};
+use crate::wiring::{load_issuers, open_local_store, open_store};
 
 /// The registrar of a local site; its registry and authorities are made where there are none.
 ///
@@ -66,20 +66,20 @@ fn open_or_make_ca(
 }
 
 fn join(ca: &CaDirectory, store: Arc<dyn DeviceStore>) -> anyhow::Result<Registrar> {
-    let devices = ca.load(Intermediate::Devices)?;
-    let servers = ca.load(Intermediate::Servers)?;
+    let issuers = load_issuers(ca)?;
     let domains = TrustDomains::try_from(vec![TrustDomain {
         name: trust_domain(),
-        issuers: vec![devices.spki()],
+        issuers: issuers.devices.iter().map(|it| it.spki()).collect(),
         cn_pattern: CnPattern::default(),
         binding: Binding::Issued,
     }])?;
-    let issuers = Issuers {
-        devices: Arc::new(devices),
-        servers: Arc::new(servers),
-    };
     let random = || OsRng.next_u32();
-    Ok(Registrar::new(store, issuers, Arc::new(domains), random))
+    Ok(Registrar::new(
+        store,
+        issuers.into(),
+        Arc::new(domains),
+        random,
+    ))
 }
 
 /// A device of the local site's trust domain, with nothing but a type.

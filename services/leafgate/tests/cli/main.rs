@@ -15,5 +15,6 @@ mod pki;
 mod policy;
 mod registry;
 mod registry_service;
+mod rotate;
 mod site;
 mod support;

@@ -1,12 +1,14 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use leafgate_identity::{
     DeviceIdentity, ParseCertificateError, ParsedChain, ResolveIdentityError, TrustDomainName,
-    TrustDomains, UnixMs, Validity,
+    TrustDomains, UnixMs, Validity, certificate_blocks,
 };
-use leafgate_runtime::{TrustDomainConfig, read_text};
+use leafgate_runtime::{ReadTextError, TrustDomainConfig, read_text};
 use pem::{EncodeConfig, LineEnding, Pem};
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
@@ -15,9 +17,22 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
-/// The certificates whose keys sign those of devices, of every trust domain.
+/// The certificates whose keys sign those of devices, of every trust domain, as its files have them.
 #[derive(Debug)]
-pub(crate) struct DeviceIssuers(Vec<DeviceIssuer>);
+pub(crate) struct DeviceIssuers {
+    config: Vec<TrustDomainConfig>,
+    current: ArcSwap<Loaded>,
+    /// Whether the files can't be used as they are.
+    fault: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    /// The contents of all files.
+    texts: Vec<String>,
+    issuers: Vec<DeviceIssuer>,
+    domains: Arc<TrustDomains>,
+}
 
 #[derive(Debug)]
 struct DeviceIssuer {
@@ -31,25 +46,52 @@ struct DeviceIssuer {
 impl DeviceIssuers {
     /// Reads the certificates that the trust domains name.
     pub(crate) fn load(domains: &[TrustDomainConfig]) -> anyhow::Result<Self> {
-        let mut issuers = Vec::new();
-        for domain in domains {
-            for path in &domain.issuers {
-                let issuer = DeviceIssuer::new(domain.name.parse()?, read_text(path)?);
-                issuers.push(issuer.with_context(|| path.display().to_string())?);
+        Ok(Self {
+            config: domains.to_vec(),
+            current: ArcSwap::from_pointee(Loaded::read(domains)?),
+            fault: AtomicBool::new(false),
+        })
+    }
+
+    /// Reads the files again, and gives the trust domains if they have changed. Content that can't be used changes
+    /// nothing and is told once. It blocks.
+    pub(crate) fn reload(&self) -> Option<Arc<TrustDomains>> {
+        let texts = read_texts(&self.config).ok()?;
+        if texts == self.current.load().texts {
+            self.fault.store(false, Ordering::Relaxed);
+            return None;
+        }
+        match Loaded::read(&self.config) {
+            Ok(loaded) => {
+                self.fault.store(false, Ordering::Relaxed);
+                let domains = Arc::clone(&loaded.domains);
+                self.current.store(Arc::new(loaded));
+                Some(domains)
+            }
+            Err(error) => {
+                if !self.fault.swap(true, Ordering::Relaxed) {
+                    let error: &dyn std::error::Error = error.as_ref();
+                    tracing::warn!(
+                        error,
+                        "the files of the trust domains' issuers changed and can't be used; going on with those before"
+                    );
+                }
+                None
             }
         }
-        Ok(Self(issuers))
     }
 
     /// The certificates of the issuers of one trust domain, or of all.
-    pub(crate) fn certificates<'a>(
-        &'a self,
-        domain: Option<&'a TrustDomainName>,
-    ) -> impl Iterator<Item = &'a CertificateDer<'static>> {
-        self.0
-            .iter()
-            .filter(move |issuer| domain.is_none_or(|domain| issuer.domain == *domain))
-            .map(|issuer| &issuer.der)
+    pub(crate) fn certificates(
+        &self,
+        domain: Option<&TrustDomainName>,
+    ) -> Vec<CertificateDer<'static>> {
+        let current = self.current.load();
+        let issuers = current.issuers.iter();
+        issuers
+            .filter(|issuer| domain.is_none_or(|domain| issuer.domain == *domain))
+            .map(|issuer| issuer.der.clone())
+            .collect()
     }
 
     /// Which device a certificate names, read as for a log-in, once it is shown that a known issuer signed it for client
@@ -58,21 +100,21 @@ impl DeviceIssuers {
     pub(crate) fn identify(
         &self,
         certificate: &CertificateDer<'_>,
-        domains: &TrustDomains,
         now: UnixMs,
     ) -> Result<DeviceIdentity, IdentifyDeviceError> {
         let block = Pem::new("CERTIFICATE", certificate.as_ref());
         let encoding = EncodeConfig::new().set_line_ending(LineEnding::LF);
         let pem = pem::encode_config(&block, encoding);
         let mut refusal = None;
-        for issuer in &self.0 {
+        let current = self.current.load();
+        for issuer in &current.issuers {
             let chain = match ParsedChain::parse(&[&pem, &issuer.pem]) {
                 Ok(chain) => chain,
                 Err(ParseCertificateError::IssuerOther { .. }) => continue,
                 Err(error) => return Err(error.into()),
             };
             match issuer.verify(certificate, chain.leaf.validity(), now) {
-                Ok(()) => return Ok(DeviceIdentity::resolve(&chain, domains)?),
+                Ok(()) => return Ok(DeviceIdentity::resolve(&chain, &current.domains)?),
                 // Another issuer may have the same name, as the next one of a rotation.
                 Err(error) => refusal = refusal.or(Some(error)),
             }
@@ -82,6 +124,35 @@ impl DeviceIssuers {
             IdentifyDeviceError::Unverified,
         ))
     }
+}
+
+impl Loaded {
+    fn read(config: &[TrustDomainConfig]) -> anyhow::Result<Self> {
+        let texts = read_texts(config)?;
+        let mut issuers = Vec::new();
+        let files = config
+            .iter()
+            .flat_map(|domain| domain.issuers.iter().map(move |path| (domain, path)));
+        for ((domain, path), text) in files.zip(&texts) {
+            for block in certificate_blocks(text) {
+                let issuer = DeviceIssuer::new(domain.name.parse()?, block.to_owned());
+                issuers.push(issuer.with_context(|| path.display().to_string())?);
+            }
+        }
+        let domains = config.iter().map(TrustDomainConfig::load);
+        let domains: Result<Vec<_>, _> = domains.collect();
+        let domains = domains.map_err(|error| anyhow::anyhow!(error))?;
+        Ok(Self {
+            texts,
+            issuers,
+            domains: Arc::new(TrustDomains::try_from(domains)?),
+        })
+    }
+}
+
+fn read_texts(config: &[TrustDomainConfig]) -> Result<Vec<String>, ReadTextError> {
+    let files = config.iter().flat_map(|domain| &domain.issuers);
+    files.map(|path| read_text(path)).collect()
 }
 
 impl DeviceIssuer {

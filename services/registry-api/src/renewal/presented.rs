@@ -31,9 +31,7 @@ impl FromRequestParts<Arc<App>> for Presented {
             let detail = "present the device's certificate in the TLS handshake";
             return Err(Problem::new(ProblemType::CertificateRequired, detail));
         };
-        let identified = app
-            .device_issuers
-            .identify(certificate, &app.domains, app.clock.now());
+        let identified = app.device_issuers.identify(certificate, app.clock.now());
         let identity =
             identified.map_err(|error| Problem::new(ProblemType::RenewalRefused, chain(&error)))?;
         Ok(Self {

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use leafgate_identity::{SpkiHash, UnixMs};
 use leafgate_pki::{Issuer, IssuerHashes, ParseIssuerError};
+use leafgate_runtime::Shutdown;
 
 use super::fault::Fault;
 use super::revoked::Revoked;
@@ -21,6 +22,8 @@ pub(super) struct IssuerStatus {
     pub(super) hashes: IssuerHashes,
     /// Whether its OCSP answers can't be signed.
     pub(super) signing: Fault,
+    /// Ends the keeping of its list.
+    pub(super) gone: Shutdown,
     revoked: RwLock<Revoked>,
     list: ArcSwapOption<ServedList>,
 }
@@ -36,7 +39,7 @@ pub(super) struct ServedList {
 }
 
 impl IssuerStatus {
-    pub(super) fn new(issuer: Arc<dyn Issuer>) -> Result<Self, ParseIssuerError> {
+    pub(super) fn new(issuer: Arc<dyn Issuer>, gone: Shutdown) -> Result<Self, ParseIssuerError> {
         let spki = issuer.spki();
         let mut label = spki.to_string();
         label.truncate(LABEL_LEN);
@@ -46,6 +49,7 @@ impl IssuerStatus {
             spki,
             label,
             signing: Fault::default(),
+            gone,
             revoked: RwLock::default(),
             list: ArcSwapOption::empty(),
         })

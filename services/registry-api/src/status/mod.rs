@@ -131,6 +131,31 @@ impl RevocationStatus {
         })
     }
 
+    /// Tells of the certificates of these issuers from now on and of no others.
+    ///
+    /// # Errors
+    /// An issuer's certificate can't be read. The others are told of.
+    pub fn set_issuers(
+        self: &Arc<Self>,
+        issuers: &[Arc<dyn Issuer>],
+    ) -> Result<(), ParseIssuerError> {
+        self.issuers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|known| {
+                let stays = issuers.iter().any(|issuer| issuer.spki() == known.spki);
+                if !stays {
+                    known.gone.cancel();
+                }
+                stays
+            });
+        let added = issuers.iter().map(|it| self.add_issuer(Arc::clone(it)));
+        let added: Vec<_> = added.collect();
+        // Whoever waits for all lists waits for one less.
+        self.following.nudge();
+        added.into_iter().collect()
+    }
+
     /// Tells of this issuer's certificates too from now on, and keeps its list, in a task of the present runtime. One
     /// that is known already stays as it is.
     ///
@@ -142,23 +167,24 @@ impl RevocationStatus {
             if issuers.iter().any(|known| known.spki == issuer.spki()) {
                 return Ok(());
             }
-            let issuer = Arc::new(IssuerStatus::new(issuer)?);
+            let gone = self.shutdown.child_token();
+            let issuer = Arc::new(IssuerStatus::new(issuer, gone)?);
             issuers.push(Arc::clone(&issuer));
             issuer
         };
         if issuer.issuer.inventory().is_some() {
-            let (status, shutdown) = (Arc::clone(self), self.shutdown.clone());
-            let issuer = Arc::clone(&issuer);
+            let (status, issuer) = (Arc::clone(self), Arc::clone(&issuer));
             tokio::spawn(async move {
                 if let Some(inventory) = issuer.issuer.inventory() {
                     let telling = status.tell_issuer(&issuer, inventory);
-                    shutdown.run_until_cancelled(telling).await;
+                    issuer.gone.run_until_cancelled(telling).await;
                 }
             });
         }
-        let (status, shutdown) = (Arc::clone(self), self.shutdown.clone());
+        let status = Arc::clone(self);
         tokio::spawn(async move {
-            shutdown
+            issuer
+                .gone
                 .run_until_cancelled(status.keep_list(&issuer))
                 .await;
         });

@@ -21,6 +21,8 @@ const PATHS: &[(&str, &str)] = &[
     ("GET", "/v1/events/stream"),
     ("POST", "/v1/audit/verify"),
     ("GET", "/v1/issuers"),
+    ("POST", "/v1/issuers/0001/activate"),
+    ("POST", "/v1/issuers/0001/retire"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, UnixMs, Validity};
 use leafgate_pki::{
-    IssueError, Issued, Issuer, OcspResponseData, PrepareError, Prepared, Profile, PublicKeyInfo,
-    RevokedEntry, SignCrlError, SignOcspError,
+    Intermediate, IssueError, Issued, Issuer, OcspResponseData, PrepareError, Prepared, Profile,
+    PublicKeyInfo, RevokedEntry, SignCrlError, SignOcspError,
 };
 use leafgate_registrar::Issuers;
 use leafgate_registry::{
@@ -189,13 +189,11 @@ async fn world() -> (World, Faults) {
             let faults = of_issuers.clone();
             Arc::new(FaultyIssuer { inner, faults })
         };
-        Issuers {
-            devices: faulty(issuers.devices),
-            servers: faulty(issuers.servers),
-        }
+        let first = |intermediate| faulty(issuers.of(intermediate).swap_remove(0));
+        Issuers::new(first(Intermediate::Devices), first(Intermediate::Servers))
     };
     let clock = Arc::new(SystemClock::start());
-    let (world, _) = World::start_over(clock, "", &[], store, issuers).await;
+    let (world, _) = World::start_over(clock, "", &[], store, Some(&issuers)).await;
     world.wait_for_lists().await;
     world.admin.register("0001", "pump", None).await;
     (world, faults)

@@ -8,11 +8,11 @@ use leafgate_identity::{
     Binding, CnPattern, TrustDomain, TrustDomainName, TrustDomains, UnixMs,
     spki_hash_of_certificate_pem,
 };
-use leafgate_pki::{CaDirectory, Intermediate, RootKey};
-use leafgate_registrar::{Issuers, Registrar};
+use leafgate_pki::{CaDirectory, CaStamp, Intermediate, Issuer, RootKey};
+use leafgate_registrar::{IssuerKeys, Issuers, Registrar};
 use leafgate_registry::{Act, Actor, DeviceStore};
 use leafgate_registry_api::{
-    Addresses, Authority as ServedAuthority, Config, RegistryService, Setup,
+    Addresses, Authority as ServedAuthority, Config, IssuerSource, RegistryService, Setup,
 };
 use leafgate_runtime::{Clock, Environment, LogFormat, LogOutput, Shutdown, SystemClock};
 use leafgate_store_sql::SqliteStore;
@@ -75,9 +75,9 @@ pub(crate) fn captured_log() -> String {
 /// Somebody who calls the API.
 #[derive(Clone)]
 pub(crate) struct Api {
-    client: Client,
-    base: String,
-    key: Option<String>,
+    pub(crate) client: Client,
+    pub(crate) base: String,
+    pub(crate) key: Option<String>,
 }
 
 pub(crate) fn now() -> UnixMs {
@@ -125,8 +125,8 @@ impl World {
         sections: &str,
         files: &[(&str, &str)],
     ) -> (Self, Addresses) {
-        let (store, issuers) = (|store| -> Arc<dyn DeviceStore> { Arc::new(store) }, |it| it);
-        Self::start_over(clock, sections, files, store, issuers).await
+        let store = |store| -> Arc<dyn DeviceStore> { Arc::new(store) };
+        Self::start_over(clock, sections, files, store, None).await
     }
 
     /// The same, whose service sees store and issuers through something.
@@ -135,7 +135,7 @@ impl World {
         sections: &str,
         files: &[(&str, &str)],
         seen_store: impl FnOnce(SqliteStore) -> Arc<dyn DeviceStore>,
-        seen_issuers: impl FnOnce(Issuers) -> Issuers,
+        seen_issuers: Option<&dyn Fn(Issuers) -> Issuers>,
     ) -> (Self, Addresses) {
         // Some other test of this process may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -152,7 +152,10 @@ impl World {
             .unwrap();
         let mut authority = authority(&ca);
         let registrar = registrar(&store, &authority.issuers);
-        authority.issuers = seen_issuers(authority.issuers);
+        if let Some(seen_issuers) = seen_issuers {
+            authority.issuers = seen_issuers(authority.issuers);
+            authority.source = None;
+        }
         let log = LogOutput::new(LogFormat::Text, std::io::sink());
         let setup = Setup::load(config(&folder, sections)).unwrap();
         let shutdown = Shutdown::new();
@@ -301,21 +304,49 @@ pub(crate) fn write_secret(path: &PathBuf, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-fn authority(ca: &CaDirectory) -> ServedAuthority {
+/// A CA's folder as the program follows it.
+struct Folder {
+    ca: CaDirectory,
+    read: Mutex<Option<CaStamp>>,
+}
+
+impl IssuerSource for Folder {
+    fn read(&self) -> anyhow::Result<Option<IssuerKeys>> {
+        let stamp = self.ca.stamp()?;
+        let mut read = self.read.lock().unwrap();
+        if read.as_ref() == Some(&stamp) {
+            return Ok(None);
+        }
+        let load = |intermediate| -> anyhow::Result<Vec<Arc<dyn Issuer>>> {
+            let all = self.ca.load_all(intermediate)?.into_iter();
+            Ok(all.map(|it| Arc::new(it) as _).collect())
+        };
+        let keys = IssuerKeys {
+            devices: load(Intermediate::Devices)?,
+            servers: load(Intermediate::Servers)?,
+        };
+        *read = Some(stamp);
+        Ok(Some(keys))
+    }
+}
+
+pub(crate) fn authority(ca: &CaDirectory) -> ServedAuthority {
+    let folder = Folder {
+        ca: ca.clone(),
+        read: Mutex::default(),
+    };
     ServedAuthority {
         root_certificate_pem: std::fs::read_to_string(ca.root_certificate()).unwrap(),
         root_crl: Some(ca.root_crl()),
-        issuers: Issuers {
-            devices: Arc::new(ca.load(Intermediate::Devices).unwrap()),
-            servers: Arc::new(ca.load(Intermediate::Servers).unwrap()),
-        },
+        issuers: folder.read().unwrap().unwrap().into(),
+        source: Some(Arc::new(folder)),
     }
 }
 
 fn registrar(store: &SqliteStore, issuers: &Issuers) -> Registrar {
     let domains = TrustDomains::try_from(vec![TrustDomain {
         name: TrustDomainName::parse("default").unwrap(),
-        issuers: vec![issuers.devices.spki()],
+        issuers: vec![issuers.of(Intermediate::Devices)[0].spki()],
         cn_pattern: CnPattern::default(),
         binding: Binding::Issued,
     }]);

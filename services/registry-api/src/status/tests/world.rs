@@ -117,10 +117,10 @@ impl World {
             .await
             .unwrap();
         let devices = Arc::new(signer(&ca, Intermediate::Devices, &base));
-        let issuers = Issuers {
-            devices: Arc::clone(&devices) as Arc<dyn Issuer>,
-            servers: Arc::new(ca.load(Intermediate::Servers).unwrap()),
-        };
+        let issuers = Issuers::new(
+            Arc::clone(&devices) as Arc<dyn Issuer>,
+            Arc::new(ca.load(Intermediate::Servers).unwrap()),
+        );
         let domains = TrustDomains::try_from(vec![TrustDomain {
             name: TrustDomainName::parse("default").unwrap(),
             issuers: vec![devices.spki()],
