@@ -1,12 +1,11 @@
 //! The PKI engine as an issuer.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use leafgate_identity::{CnPattern, DeviceId, UnixMs};
 use leafgate_pki::{
     Inventory, IssueError, Issued, Issuer, KeyPairPem, Profile, StatusUrl, certificate_serial,
 };
 use leafgate_registry::StoreError;
+use leafgate_runtime::{Clock, SystemClock};
 use leafgate_testkit::issuer_conformance::{issuer_conformance, issuer_is_out_of_reach};
 use leafgate_testkit::vault::{VaultServer, VaultSettings, documented_commands};
 use leafgate_vault::{VaultIssuer, VaultIssuerConfig};
@@ -75,8 +74,7 @@ pub(crate) fn config(role: &str) -> VaultIssuerConfig {
 
 /// Vault has a clock of its own.
 pub(crate) fn now() -> UnixMs {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    UnixMs::new(i64::try_from(since.as_millis()).unwrap())
+    SystemClock::start().now()
 }
 
 fn device(id: &str) -> Profile {
