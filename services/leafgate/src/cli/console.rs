@@ -155,6 +155,11 @@ impl Console {
         Err(error.hint("give --yes to go ahead without being asked"))
     }
 
+    /// Whether a person is asked.
+    pub(crate) fn asks(&self) -> bool {
+        !self.assume_yes
+    }
+
     /// Asks a person, unless told not to.
     pub(crate) fn confirm(&self, question: &str) -> Result<(), CliError> {
         if self.assume_yes {

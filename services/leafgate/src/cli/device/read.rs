@@ -1,8 +1,7 @@
 //! `leafgate device list` and `show`.
 
-use leafgate_api::{Device, DeviceList};
+use leafgate_api::Device;
 use leafgate_identity::UnixMs;
-use leafgate_registry::{DeviceRecord, Query};
 use leafgate_runtime::Clock;
 
 use super::view::{colour_of, table_of_certificates, table_of_devices};
@@ -11,56 +10,43 @@ use crate::cli::Context;
 use crate::cli::console::{Style, plain};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::moment::relative;
-use crate::cli::registry::RegistryArguments;
+use crate::cli::registry::{DeviceFilter, Registry};
 use crate::cli::table::{self, NONE};
 
 pub(super) async fn list(
-    registry: &RegistryArguments,
+    registry: &dyn Registry,
     context: &Context,
     arguments: &ListArguments,
 ) -> Result<Exit, CliError> {
-    let query = Query {
+    let now = context.clock.now();
+    let filter = DeviceFilter {
         state: arguments.state,
         device_type: arguments.device_type.clone(),
         attribute: arguments.attribute.clone(),
+        site: arguments.site.clone(),
         id_prefix: arguments.prefix.clone(),
-        after: arguments.after.clone(),
-        limit: usize::try_from(arguments.limit).unwrap_or(usize::MAX),
-        ..Query::default()
+        expires_by: arguments
+            .expires_within
+            .map(|time| now.saturating_add(time)),
     };
-    let page = registry.store().await?.find(&query).await?;
-    let list = DeviceList {
-        devices: page.items.iter().map(Device::from).collect(),
-        next_page_token: page.next.as_ref().map(ToString::to_string),
-    };
+    let list = registry.devices(&filter, &arguments.part).await?;
     context.console.show(&list, |style| {
-        let table = table_of_devices(&list.devices, context.clock.now());
+        let table = table_of_devices(&list.devices, now);
         table::page(&table, "device", list.next_page_token.as_deref(), style)
     })?;
     Ok(Exit::Done)
 }
 
 pub(super) async fn show(
-    registry: &RegistryArguments,
+    registry: &dyn Registry,
     context: &Context,
     id: &str,
 ) -> Result<Exit, CliError> {
-    let id = id::parse(id)?;
-    let store = registry.store().await?;
-    let device = Device::from(&load(&*store, &id).await?);
+    let device = registry.device(&id::parse(id)?).await?;
     context.console.show(&device, |style| {
         describe(&device, context.clock.now(), style)
     })?;
     Ok(Exit::Done)
-}
-
-/// The device's record.
-pub(super) async fn load(
-    store: &dyn leafgate_registry::DeviceStore,
-    id: &leafgate_identity::DeviceId,
-) -> Result<DeviceRecord, CliError> {
-    let unknown = || leafgate_registrar::RegistrarError::DeviceUnknown { id: id.clone() };
-    Ok(store.load(id).await?.ok_or_else(unknown)?)
 }
 
 /// A device at length.
