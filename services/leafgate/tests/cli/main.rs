@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod api;
 mod audit;
 mod connect;
 mod crash;
@@ -14,6 +15,7 @@ mod keys;
 mod pki;
 mod policy;
 mod registry;
+mod registry_api;
 mod registry_service;
 mod site;
 mod support;

@@ -11,9 +11,13 @@ use leafgate_registry::{Act, Actor};
 use leafgate_runtime::{Clock, SystemClock};
 use serde_json::Value;
 
+use crate::api::Api;
+
 /// A scratch folder with the program.
 pub(crate) struct Desk {
     folder: tempfile::TempDir,
+    /// What its commands work against, if not a registry in a folder.
+    pub(crate) api: Option<Api>,
 }
 
 /// How a command ended.
@@ -29,7 +33,29 @@ impl Desk {
     pub(crate) fn empty() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
+            api: None,
         }
+    }
+
+    /// A folder whose commands work against a registry API, as its first administrator.
+    pub(crate) fn with_api() -> Self {
+        Self::with_api_of("")
+    }
+
+    /// The same with further sections of the API's configuration.
+    pub(crate) fn with_api_of(sections: &str) -> Self {
+        let mut desk = Self::empty();
+        desk.api = Some(Api::start_with(&desk, sections));
+        desk
+    }
+
+    /// Both kinds of registry, to do the same with.
+    pub(crate) fn with_either() -> [Self; 2] {
+        [Self::with_registry(), Self::with_api()]
+    }
+
+    pub(crate) fn is_of_api(&self) -> bool {
+        self.api.is_some()
     }
 
     /// A folder with a registry in `.leafgate`, as `leafgate dev` leaves it.
@@ -78,6 +104,12 @@ impl Desk {
             .env_clear()
             .env("USER", "tester")
             .stdin(Stdio::null());
+        if let Some(api) = &self.api {
+            command
+                .env("LEAFGATE_URL", api.url())
+                .env("LEAFGATE_TOKEN_FILE", "admin.key")
+                .env("LEAFGATE_CA_FILE", "server/registry/ca/root.crt");
+        }
         command
     }
 
@@ -102,7 +134,8 @@ impl Desk {
         serde_json::from_str(&self.ok(&format!("{line} --output json"))).unwrap()
     }
 
-    /// What a command says that must end with this status and print nothing.
+    /// What a command says that must end with this status and print nothing; of a registry API, without the line
+    /// that names the request.
     pub(crate) fn fails(&self, line: &str, exit: i32) -> String {
         let done = self.run(line);
         assert_eq!(
@@ -110,7 +143,9 @@ impl Desk {
             (exit, ""),
             "leafgate {line}: {done:#?}"
         );
-        done.stderr
+        let said = done.stderr.split_inclusive('\n');
+        said.filter(|line| !line.starts_with("  request "))
+            .collect()
     }
 
     /// What `openssl` with the words of a line prints, which must succeed.

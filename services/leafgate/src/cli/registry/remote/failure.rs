@@ -67,6 +67,9 @@ fn error_of_answer(name: &str, status: StatusCode, body: &[u8]) -> CliError {
     let error = match kind {
         Some(ProblemType::DeviceUnknown) => error
             .hint("leafgate device list shows those that there are; ids are exact, case included"),
+        Some(ProblemType::PageTokenInvalid) => {
+            error.hint("--after takes what the list before said, with the same filters")
+        }
         _ => error,
     };
     error.hint(format!("request {} to {name}", plain(&problem.request_id)))
