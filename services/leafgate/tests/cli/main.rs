@@ -2,14 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod access;
 mod api;
 mod audit;
+mod certificate;
 mod connect;
 mod crash;
 mod credentials;
 mod demo;
 mod deployment;
 mod device;
+mod events;
 mod help;
 mod keys;
 mod pki;
@@ -17,5 +20,6 @@ mod policy;
 mod registry;
 mod registry_api;
 mod registry_service;
+mod sessions;
 mod site;
 mod support;

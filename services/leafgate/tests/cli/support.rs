@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use leafgate::local::{LocalDir, open_registrar};
 use leafgate_registry::{Act, Actor};
@@ -12,6 +14,10 @@ use leafgate_runtime::{Clock, SystemClock};
 use serde_json::Value;
 
 use crate::api::Api;
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A scratch folder with the program.
 pub(crate) struct Desk {
@@ -54,10 +60,6 @@ impl Desk {
         [Self::with_registry(), Self::with_api()]
     }
 
-    pub(crate) fn is_of_api(&self) -> bool {
-        self.api.is_some()
-    }
-
     /// A folder with a registry in `.leafgate`, as `leafgate dev` leaves it.
     pub(crate) fn with_registry() -> Self {
         let desk = Self::empty();
@@ -84,6 +86,11 @@ impl Desk {
     pub(crate) fn read(&self, name: impl AsRef<Path>) -> String {
         let path = self.path(name);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// A file of JSON.
+    pub(crate) fn json_file(&self, name: &str) -> Value {
+        serde_json::from_str(&self.read(name)).unwrap()
     }
 
     /// The permission bits of a file.
@@ -179,6 +186,19 @@ impl From<Output> for Done {
 pub(crate) fn project() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.ancestors().nth(2).unwrap().to_owned()
+}
+
+/// Asks until there is an answer.
+pub(crate) fn eventually<T>(awaited: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let mut waited = Duration::ZERO;
+    while waited < PATIENCE {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        thread::sleep(PAUSE);
+        waited += PAUSE;
+    }
+    panic!("{awaited} was not seen within {PATIENCE:?}");
 }
 
 /// A runtime for what the library does asynchronously.

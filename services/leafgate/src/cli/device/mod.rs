@@ -157,6 +157,9 @@ struct ListArguments {
     /// Whose last certificate ends within this time: 12h, 7d.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     expires_within: Option<Duration>,
+    /// Show where each has a session, which the servers are asked for one device after the other.
+    #[arg(long)]
+    sessions: bool,
     #[command(flatten)]
     part: Part,
 }

@@ -1,8 +1,10 @@
 //! `leafgate device list` and `show`.
 
-use leafgate_api::Device;
+use futures::{StreamExt, TryStreamExt, stream};
+use leafgate_api::{Device, DeviceList, Session, SessionList};
 use leafgate_identity::UnixMs;
 use leafgate_runtime::Clock;
+use serde::Serialize;
 
 use super::view::{colour_of, table_of_certificates, table_of_devices};
 use super::{ListArguments, id};
@@ -12,6 +14,9 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::moment::relative;
 use crate::cli::registry::{DeviceFilter, Registry};
 use crate::cli::table::{self, NONE};
+
+/// Devices whose sessions are asked for at a time.
+const AT_ONCE: usize = 8;
 
 pub(super) async fn list(
     registry: &dyn Registry,
@@ -29,12 +34,57 @@ pub(super) async fn list(
             .expires_within
             .map(|time| now.saturating_add(time)),
     };
-    let list = registry.devices(&filter, &arguments.part).await?;
-    context.console.show(&list, |style| {
-        let table = table_of_devices(&list.devices, now);
-        table::page(&table, "device", list.next_page_token.as_deref(), style)
+    let DeviceList {
+        devices,
+        next_page_token,
+    } = registry.devices(&filter, &arguments.part).await?;
+    let sessions = if arguments.sessions {
+        Some(sessions_of(registry, &devices).await?)
+    } else {
+        None
+    };
+    let mut listed = sessions.into_iter().flatten();
+    let view = ListView {
+        devices: devices
+            .iter()
+            .map(|device| Listed {
+                device,
+                sessions: listed.next(),
+            })
+            .collect(),
+        next_page_token,
+    };
+    context.console.show(&view, |style| {
+        let table = table_of_devices(&view.devices, now);
+        table::page(&table, "device", view.next_page_token.as_deref(), style)
     })?;
     Ok(Exit::Done)
+}
+
+#[derive(Serialize)]
+struct ListView<'a> {
+    devices: Vec<Listed<'a>>,
+    next_page_token: Option<String>,
+}
+
+/// A device as listed.
+#[derive(Serialize)]
+pub(super) struct Listed<'a> {
+    #[serde(flatten)]
+    pub(super) device: &'a Device,
+    /// Where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sessions: Option<Vec<Session>>,
+}
+
+/// The sessions of each device. Those that are not let in any more are asked about too: that they have none shows it.
+async fn sessions_of(
+    registry: &dyn Registry,
+    devices: &[Device],
+) -> Result<Vec<Vec<Session>>, CliError> {
+    let asked = devices.iter().map(|device| registry.sessions(&device.id));
+    let lists: Vec<SessionList> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+    Ok(lists.into_iter().map(|list| list.sessions).collect())
 }
 
 pub(super) async fn show(

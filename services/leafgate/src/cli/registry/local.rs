@@ -25,6 +25,7 @@ use leafgate_registry::{
 use leafgate_runtime::{Clock, SystemClock};
 use secrecy::ExposeSecret;
 
+use super::remote::{Access, RemoteRegistry, parse_url};
 use super::{
     CertificateFilter, DeviceCertificate, DeviceFilter, Edit, LogIn, Part, Registry,
     RegistryArguments,
@@ -33,7 +34,7 @@ use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::files::read_text;
 use crate::dev::cli_act;
-use crate::local::new_device;
+use crate::local::{Endpoints, new_device};
 
 /// How long an API key lasts whose maker does not say, as with the registry API.
 const API_KEY_LIFETIME: std::time::Duration = std::time::Duration::from_secs(90 * 24 * 3600);
@@ -89,10 +90,20 @@ impl LocalRegistry {
         Ok(DeviceCertificate::from(&renewed).certificate)
     }
 
-    /// Only the servers that hold sessions know them.
-    fn knows_no_sessions() -> CliError {
-        CliError::usage("a registry in a folder knows nothing of sessions")
-            .hint("ask the registry API that runs beside the servers: name it with --url")
+    /// The registry API that `leafgate dev` runs on this folder, for what only the running servers know.
+    fn beside(&self) -> Result<RemoteRegistry, CliError> {
+        let nobody = || {
+            let dir = self.folder.dir.display();
+            let error = format!("no registry API runs on {dir} that could ask the servers");
+            CliError::new(Exit::Unreachable, error)
+                .hint("start `leafgate dev`, or name a running registry API with --url")
+        };
+        self.check_there()?;
+        let endpoints = Endpoints::read(&self.folder.dir.join("endpoints.json"));
+        let endpoints = endpoints.map_err(|_| nobody())?;
+        let api = endpoints.registry.ok_or_else(nobody)?;
+        let access = Access::new(&parse_url(&api.registry_url)?, Some(&endpoints.ca_file))?;
+        RemoteRegistry::new(access, &api.admin_token_file)
     }
 }
 
@@ -253,18 +264,16 @@ impl Registry for LocalRegistry {
         Ok(HeldCertificate::from(&revoked))
     }
 
-    async fn explain(&self, _id: &DeviceId, _login: &LogIn) -> Result<Explanation, CliError> {
-        let error = "a registry in a folder does not decide about log-ins";
-        Err(CliError::usage(error)
-            .hint("name the registry API with --url; or see leafgate policy explain"))
+    async fn explain(&self, id: &DeviceId, login: &LogIn) -> Result<Explanation, CliError> {
+        self.beside()?.explain(id, login).await
     }
 
-    async fn sessions(&self, _id: &DeviceId) -> Result<SessionList, CliError> {
-        Err(Self::knows_no_sessions())
+    async fn sessions(&self, id: &DeviceId) -> Result<SessionList, CliError> {
+        self.beside()?.sessions(id).await
     }
 
-    async fn disconnect(&self, _id: &DeviceId) -> Result<Disconnected, CliError> {
-        Err(Self::knows_no_sessions())
+    async fn disconnect(&self, id: &DeviceId) -> Result<Disconnected, CliError> {
+        self.beside()?.disconnect(id).await
     }
 
     async fn events(&self, after: Option<u64>, limit: u32) -> Result<EventList, CliError> {

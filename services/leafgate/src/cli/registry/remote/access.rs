@@ -116,6 +116,11 @@ impl Access {
     }
 }
 
+/// A time up to this one, for those who were told the same to spread.
+pub(super) fn jitter(longest: Duration) -> Duration {
+    longest.mul_f64(f64::from(OsRng.next_u32()) / f64::from(u32::MAX))
+}
+
 fn random_hex() -> String {
     let mut bytes = [0; 16];
     OsRng.fill_bytes(&mut bytes);

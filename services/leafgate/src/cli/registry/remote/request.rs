@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Access;
+use super::access::jitter;
 use super::failure::{Failure, unreachable};
 use crate::cli::error::{CliError, Exit};
 use crate::complain;
@@ -111,7 +112,7 @@ impl Request {
                         failure.error.message(),
                         wait.as_secs_f64().ceil()
                     ));
-                    tokio::time::sleep(wait).await;
+                    tokio::time::sleep(wait + jitter(wait / 2)).await;
                     tries += 1;
                 }
                 _ => return Err(failure.into_error(LONGEST_WAIT)),
