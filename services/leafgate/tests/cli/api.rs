@@ -96,7 +96,8 @@ impl Api {
     /// Serves the same registry at the same address again.
     pub(crate) fn start_again(&mut self, desk: &Desk) {
         let config = desk.read("server/registry.toml");
-        let config = config.replacen("127.0.0.1:0", &self.address.to_string(), 1);
+        let listen = |address: &str| format!("[http]\nlisten = \"{address}\"");
+        let config = config.replace(&listen("127.0.0.1:0"), &listen(&self.address.to_string()));
         desk.write("server/registry.toml", &config);
         self.running = Running::start(&mut program(desk)).0;
     }

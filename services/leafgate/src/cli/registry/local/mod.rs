@@ -1,11 +1,13 @@
 //! The registry in a folder, worked on directly.
 
-use std::collections::VecDeque;
+mod described;
+mod following;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
 use leafgate_access::{ApiKeyId, Authority, EnrolmentTokenId, NewApiKey, NewEnrolmentToken};
 use leafgate_api::{
     ApiKey, ApiKeyList, AuditReport, CertificateList, CreateApiKey, CreateEnrolmentToken,
@@ -13,18 +15,18 @@ use leafgate_api::{
     EnrolmentTokenList, Event, EventList, Explanation, HeldCertificate, IssuedCertificate,
     RegisterDevice, ReplaceDevice, SessionList,
 };
-use leafgate_identity::{CnPattern, DeviceId, Fingerprint, SerialNumber, SpkiHash};
+use leafgate_identity::{DeviceId, Fingerprint, SerialNumber, SpkiHash};
 use leafgate_registrar::{
     CertificateKey, DeviceAction, DeviceCredentials, Registrar, RegistrarError, TokenStatus,
     verify_audit,
 };
 use leafgate_registry::{
-    Act, CertificateQuery, Cursor, DeviceEdit, DeviceRecord, DeviceStore, FeedPosition, Holder,
-    NewDevice, Query, RevocationReason,
+    Act, CertificateQuery, DeviceEdit, DeviceRecord, DeviceStore, FeedPosition, RevocationReason,
 };
 use leafgate_runtime::{Clock, SystemClock};
 use secrecy::ExposeSecret;
 
+use self::described::{certificate_query, described, device_of, device_query, trust_domain};
 use super::remote::{Access, RemoteRegistry, parse_url};
 use super::{
     CertificateFilter, DeviceCertificate, DeviceFilter, Edit, LogIn, Part, Registry,
@@ -34,12 +36,10 @@ use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::files::read_text;
 use crate::dev::cli_act;
-use crate::local::{Endpoints, new_device};
+use crate::local::Endpoints;
 
 /// How long an API key lasts whose maker does not say, as with the registry API.
-const API_KEY_LIFETIME: std::time::Duration = std::time::Duration::from_secs(90 * 24 * 3600);
-/// Events that are read at once.
-const BATCH: usize = 100;
+const API_KEY_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// The registry in a folder, changed by whoever runs the command.
 pub(crate) struct LocalRegistry {
@@ -144,16 +144,7 @@ impl Registry for LocalRegistry {
     }
 
     async fn devices(&self, filter: &DeviceFilter, part: &Part) -> Result<DeviceList, CliError> {
-        let query = Query {
-            state: filter.state,
-            device_type: filter.device_type.clone(),
-            attribute: filter.attribute.clone(),
-            site: filter.site.clone(),
-            id_prefix: filter.id_prefix.clone(),
-            expires_by: filter.expires_by,
-            after: part.cursor()?,
-            limit: part.limit(),
-        };
+        let query = device_query(filter, part)?;
         let page = self.store().await?.find(&query).await?;
         Ok(DeviceList {
             devices: page.items.iter().map(Device::from).collect(),
@@ -220,19 +211,8 @@ impl Registry for LocalRegistry {
         part: &Part,
     ) -> Result<CertificateList, CliError> {
         let store = self.store().await?;
-        let query = CertificateQuery {
-            issuer: filter.issuer,
-            serial: filter.serial,
-            holder: holder(filter),
-            device_prefix: filter.device_prefix.clone(),
-            fingerprint: filter.fingerprint,
-            status: filter.status,
-            expires_by: filter.expires_by,
-            after: part.cursor()?,
-            limit: part.limit(),
-            ..CertificateQuery::default()
-        };
-        let Some(id) = device(filter) else {
+        let query = certificate_query(filter, part)?;
+        let Some(id) = device_of(filter) else {
             let page = store.find_certificates(&query).await?;
             return Ok(CertificateList {
                 certificates: page.items.iter().map(HeldCertificate::from).collect(),
@@ -295,22 +275,7 @@ impl Registry for LocalRegistry {
         &self,
         after: Option<u64>,
     ) -> Result<BoxStream<'static, Result<Event, CliError>>, CliError> {
-        let store = self.store().await?;
-        let begin = store.position().await?;
-        let following = Following {
-            after: after.unwrap_or(begin.seq),
-            begin,
-            store,
-            ready: VecDeque::new(),
-        };
-        let events = stream::unfold(Some(following), |following| async {
-            let mut following = following?;
-            match following.next().await {
-                Ok(event) => Some((Ok(event), Some(following))),
-                Err(error) => Some((Err(error), None)),
-            }
-        });
-        Ok(events.boxed())
+        following::follow(self.store().await?, after).await
     }
 
     async fn verify_audit(&self) -> Result<AuditReport, CliError> {
@@ -409,36 +374,6 @@ impl Registry for LocalRegistry {
     }
 }
 
-/// The feed of a store, along which somebody goes.
-struct Following {
-    store: Arc<dyn DeviceStore>,
-    begin: FeedPosition,
-    after: u64,
-    ready: VecDeque<leafgate_registry::Event>,
-}
-
-impl Following {
-    async fn next(&mut self) -> Result<Event, CliError> {
-        loop {
-            if let Some(event) = self.ready.pop_front() {
-                self.after = event.seq;
-                return Ok(Event::from(event));
-            }
-            let newest = self.store.position().await?;
-            if newest.epoch != self.begin.epoch || newest.seq < self.after {
-                let error = "the registry was restored: its event numbers mean other events";
-                return Err(
-                    CliError::new(Exit::Conflict, error).hint("begin anew, without --after")
-                );
-            }
-            self.ready = self.store.events_after(self.after, BATCH).await?.into();
-            if self.ready.is_empty() {
-                self.store.wake().await;
-            }
-        }
-    }
-}
-
 impl From<&DeviceCredentials> for DeviceCertificate {
     fn from(credentials: &DeviceCredentials) -> Self {
         let issued = &credentials.issued;
@@ -457,57 +392,6 @@ impl From<&DeviceCredentials> for DeviceCertificate {
     }
 }
 
-impl Part {
-    fn limit(&self) -> usize {
-        usize::try_from(self.limit).unwrap_or(usize::MAX)
-    }
-
-    fn cursor<K>(&self) -> Result<Option<Cursor<K>>, CliError>
-    where
-        Cursor<K>: std::str::FromStr<Err: std::error::Error + 'static>,
-    {
-        let parsed = self.after.as_deref().map(str::parse).transpose();
-        parsed.map_err(|error| {
-            let error = CliError::caused(Exit::Usage, &error);
-            error.hint("--after takes what the list before said, unchanged")
-        })
-    }
-}
-
-fn described(new: RegisterDevice) -> NewDevice {
-    let plain = new_device(new.id, &new.device_type);
-    NewDevice {
-        trust_domain: new.trust_domain.unwrap_or(plain.trust_domain),
-        pending: new.pending,
-        site: new.site,
-        attributes: new.attributes,
-        id: plain.id,
-        device_type: plain.device_type,
-    }
-}
-
-fn trust_domain() -> leafgate_identity::TrustDomainName {
-    let id = DeviceId::parse("0").expect("a digit is an id");
-    new_device(id, "device").trust_domain
-}
-
 fn told(status: &TokenStatus) -> EnrolmentToken {
     EnrolmentToken::new(&status.token, status.uses)
-}
-
-/// The device whose certificates are meant, by its id or by their common name.
-fn device(filter: &CertificateFilter) -> Option<DeviceId> {
-    let named = filter.common_name.as_deref();
-    let of_name = named.and_then(|name| CnPattern::default().matches(name).ok());
-    filter.device.clone().or(of_name)
-}
-
-/// The service whose certificates are meant: what has a common name that no device can have is one.
-fn holder(filter: &CertificateFilter) -> Option<Holder> {
-    let named = filter
-        .common_name
-        .clone()
-        .filter(|_| device(filter).is_none());
-    let name = filter.service.clone().or(named)?;
-    Some(Holder::Service { name })
 }
