@@ -21,6 +21,7 @@ mod keys;
 mod moment;
 mod nats_config;
 mod policy;
+mod progress;
 mod registry;
 mod service;
 mod table;

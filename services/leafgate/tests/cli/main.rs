@@ -5,6 +5,7 @@
 mod access;
 mod api;
 mod audit;
+mod bulk;
 mod certificate;
 mod connect;
 mod crash;

@@ -1,27 +1,30 @@
 //! `leafgate device`.
 
+mod bulk;
 mod change;
 mod credentials;
 mod edit;
 mod explain;
+mod export;
+mod filter;
 mod id;
+mod import;
 mod read;
 mod sessions;
 mod view;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use leafgate_identity::TrustDomainName;
 use leafgate_registrar::DeviceAction;
-use leafgate_registry::{DeviceState, RevocationReason};
+use leafgate_registry::RevocationReason;
 
 pub(super) use self::credentials::{issue, sign};
+use self::filter::FilterArguments;
 pub(super) use self::id::parse as parse_id;
 use super::Context;
 use super::error::{CliError, Exit};
-use super::moment::parse_duration;
 use super::registry::{Part, RegistryAddress};
 
 #[derive(Debug, clap::Args)]
@@ -91,6 +94,12 @@ enum Command {
         /// The device.
         id: String,
     },
+    /// Register many devices, each for itself; what is registered just so already is left as it is.
+    Import(import::Arguments),
+    /// Write many devices (NDJSON), one on each line, as `show --output json` has them.
+    Export(export::Arguments),
+    /// Approve, enable, disable, quarantine, revoke or delete many devices, once their number is confirmed.
+    Bulk(bulk::Arguments),
     /// Issue a certificate for the key in a certificate request.
     Sign {
         /// The device.
@@ -139,24 +148,8 @@ struct RegisterArguments {
 
 #[derive(Debug, clap::Args)]
 struct ListArguments {
-    /// In this state; deleted ones are listed only when asked for.
-    #[arg(long, value_name = "STATE")]
-    state: Option<DeviceState>,
-    /// Of this type.
-    #[arg(long = "type", value_name = "TYPE")]
-    device_type: Option<String>,
-    /// With this attribute.
-    #[arg(long = "attr", value_name = "NAME=VALUE", value_parser = name_and_value)]
-    attribute: Option<(String, String)>,
-    /// Of this site.
-    #[arg(long, value_name = "SITE")]
-    site: Option<String>,
-    /// With an id that begins with this, case included.
-    #[arg(long, value_name = "TEXT")]
-    prefix: Option<String>,
-    /// Whose last certificate ends within this time: 12h, 7d.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    expires_within: Option<Duration>,
+    #[command(flatten)]
+    filter: FilterArguments,
     /// Show where each has a session, which the servers are asked for one device after the other.
     #[arg(long)]
     sessions: bool,
@@ -200,6 +193,9 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         Command::Explain(arguments) => explain::run(registry, context, arguments).await,
         Command::Sessions { id } => sessions::list(registry, context, id).await,
         Command::Disconnect { id } => sessions::disconnect(registry, context, id).await,
+        Command::Import(arguments) => import::run(registry, context, arguments).await,
+        Command::Export(arguments) => export::run(registry, context, arguments).await,
+        Command::Bulk(arguments) => bulk::run(registry, context, arguments).await,
         Command::Sign { id, csr, out } => {
             credentials::sign(registry, context, id, csr, out.as_deref()).await
         }

@@ -12,7 +12,7 @@ use crate::cli::Context;
 use crate::cli::console::{Style, plain};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::moment::relative;
-use crate::cli::registry::{DeviceFilter, Registry};
+use crate::cli::registry::Registry;
 use crate::cli::table::{self, NONE};
 
 /// Devices whose sessions are asked for at a time.
@@ -24,16 +24,7 @@ pub(super) async fn list(
     arguments: &ListArguments,
 ) -> Result<Exit, CliError> {
     let now = context.clock.now();
-    let filter = DeviceFilter {
-        state: arguments.state,
-        device_type: arguments.device_type.clone(),
-        attribute: arguments.attribute.clone(),
-        site: arguments.site.clone(),
-        id_prefix: arguments.prefix.clone(),
-        expires_by: arguments
-            .expires_within
-            .map(|time| now.saturating_add(time)),
-    };
+    let filter = arguments.filter.at(now);
     let DeviceList {
         devices,
         next_page_token,

@@ -11,10 +11,11 @@ mod renewal;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use leafgate_api::{
-    ApiKey, ApiKeyList, AuditReport, CertificateList, CreateApiKey, CreateEnrolmentToken,
-    CreatedApiKey, CreatedEnrolmentToken, Device, DeviceList, Disconnected, EnrolmentToken,
-    EnrolmentTokenList, Event, EventList, Explanation, HeldCertificate, IssuedCertificate,
-    RegisterDevice, ReplaceDevice, SessionList,
+    ApiKey, ApiKeyList, ApplyBulk, AuditReport, BulkPlan, BulkResult, CertificateList,
+    CreateApiKey, CreateEnrolmentToken, CreatedApiKey, CreatedEnrolmentToken, Device, DeviceList,
+    Disconnected, EnrolmentToken, EnrolmentTokenList, Event, EventList, Explanation,
+    HeldCertificate, ImportResult, IssuedCertificate, PlanBulk, RegisterDevice, ReplaceDevice,
+    SessionList,
 };
 use leafgate_identity::{DeviceId, Fingerprint, SerialNumber, SpkiHash, UnixMs};
 use leafgate_registrar::DeviceAction;
@@ -86,10 +87,22 @@ pub(crate) trait Registry: Send + Sync {
     async fn events(&self, after: Option<u64>, limit: u32) -> Result<EventList, CliError>;
 
     /// Events as they come, after one or from now on. The stream ends with an error alone.
-    async fn follow(
+    async fn follow(&self, after: Option<u64>) -> Result<Results<Event>, CliError>;
+
+    /// Registers the devices of these lines, each for itself. There is a result for every line, in their order.
+    async fn import(
         &self,
-        after: Option<u64>,
-    ) -> Result<BoxStream<'static, Result<Event, CliError>>, CliError>;
+        lines: BoxStream<'static, Line>,
+    ) -> Result<Results<ImportResult>, CliError>;
+
+    /// Devices in the order of their ids.
+    async fn export(&self, filter: &DeviceFilter) -> Result<Results<Device>, CliError>;
+
+    /// How many devices a change would be about.
+    async fn plan(&self, plan: &PlanBulk) -> Result<BulkPlan, CliError>;
+
+    /// Changes many devices, if they are as many as a plan said.
+    async fn apply(&self, change: &ApplyBulk) -> Result<Results<BulkResult>, CliError>;
 
     async fn verify_audit(&self) -> Result<AuditReport, CliError>;
 
@@ -108,6 +121,18 @@ pub(crate) trait Registry: Send + Sync {
 
     async fn revoke_enrolment_token(&self, id: &str) -> Result<EnrolmentToken, CliError>;
 }
+
+/// One line of an import.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    /// From 1.
+    pub(crate) number: u64,
+    /// A device as the registry API takes it, in JSON.
+    pub(crate) text: String,
+}
+
+/// What comes as it is done or found. It ends after the first error.
+pub(crate) type Results<T> = BoxStream<'static, Result<T, CliError>>;
 
 /// What a device is to become, made of what it is.
 pub(crate) type Edit<'a> =

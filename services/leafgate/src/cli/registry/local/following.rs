@@ -2,11 +2,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use futures::stream::{self, BoxStream};
+use futures::stream;
 use leafgate_api::Event;
 use leafgate_registry::{DeviceStore, FeedPosition};
 
 use crate::cli::error::{CliError, Exit};
+use crate::cli::registry::Results;
 
 /// Events that are read at once.
 const BATCH: usize = 100;
@@ -15,7 +16,7 @@ const BATCH: usize = 100;
 pub(super) async fn follow(
     store: Arc<dyn DeviceStore>,
     after: Option<u64>,
-) -> Result<BoxStream<'static, Result<Event, CliError>>, CliError> {
+) -> Result<Results<Event>, CliError> {
     let begin = store.position().await?;
     let following = Following {
         after: after.unwrap_or(begin.seq),

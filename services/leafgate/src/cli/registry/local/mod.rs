@@ -1,5 +1,6 @@
 //! The registry in a folder, worked on directly.
 
+mod bulk;
 mod described;
 mod following;
 
@@ -10,10 +11,11 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use leafgate_access::{ApiKeyId, Authority, EnrolmentTokenId, NewApiKey, NewEnrolmentToken};
 use leafgate_api::{
-    ApiKey, ApiKeyList, AuditReport, CertificateList, CreateApiKey, CreateEnrolmentToken,
-    CreatedApiKey, CreatedEnrolmentToken, Device, DeviceList, Disconnected, EnrolmentToken,
-    EnrolmentTokenList, Event, EventList, Explanation, HeldCertificate, IssuedCertificate,
-    RegisterDevice, ReplaceDevice, SessionList,
+    ApiKey, ApiKeyList, ApplyBulk, AuditReport, BulkPlan, BulkResult, CertificateList,
+    CreateApiKey, CreateEnrolmentToken, CreatedApiKey, CreatedEnrolmentToken, Device, DeviceList,
+    Disconnected, EnrolmentToken, EnrolmentTokenList, Event, EventList, Explanation,
+    HeldCertificate, ImportResult, IssuedCertificate, PlanBulk, RegisterDevice, ReplaceDevice,
+    SessionList,
 };
 use leafgate_identity::{DeviceId, Fingerprint, SerialNumber, SpkiHash};
 use leafgate_registrar::{
@@ -29,8 +31,8 @@ use secrecy::ExposeSecret;
 use self::described::{certificate_query, described, device_of, device_query, trust_domain};
 use super::remote::{Access, RemoteRegistry, parse_url};
 use super::{
-    CertificateFilter, DeviceCertificate, DeviceFilter, Edit, LogIn, Part, Registry,
-    RegistryArguments,
+    CertificateFilter, DeviceCertificate, DeviceFilter, Edit, Line, LogIn, Part, Registry,
+    RegistryArguments, Results,
 };
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
@@ -271,11 +273,31 @@ impl Registry for LocalRegistry {
         })
     }
 
-    async fn follow(
-        &self,
-        after: Option<u64>,
-    ) -> Result<BoxStream<'static, Result<Event, CliError>>, CliError> {
+    async fn follow(&self, after: Option<u64>) -> Result<Results<Event>, CliError> {
         following::follow(self.store().await?, after).await
+    }
+
+    async fn import(
+        &self,
+        lines: BoxStream<'static, Line>,
+    ) -> Result<Results<ImportResult>, CliError> {
+        let clock = self.clock.clone();
+        let act = move || cli_act(clock.now());
+        Ok(bulk::import(&self.registrar().await?, lines, act))
+    }
+
+    async fn export(&self, filter: &DeviceFilter) -> Result<Results<Device>, CliError> {
+        bulk::export(self.store().await?, filter)
+    }
+
+    async fn plan(&self, plan: &PlanBulk) -> Result<BulkPlan, CliError> {
+        bulk::plan(&self.registrar().await?, plan).await
+    }
+
+    async fn apply(&self, change: &ApplyBulk) -> Result<Results<BulkResult>, CliError> {
+        let clock = self.clock.clone();
+        let act = move || cli_act(clock.now());
+        bulk::apply(&self.registrar().await?, change, act).await
     }
 
     async fn verify_audit(&self) -> Result<AuditReport, CliError> {

@@ -10,7 +10,7 @@ use data_encoding::HEXLOWER;
 )]
 use rand_core::{OsRng, RngCore};
 use reqwest::header::HeaderValue;
-use reqwest::{Client, Method, Url, redirect};
+use reqwest::{Client, Method, RequestBuilder, Url, redirect};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::request::Request;
@@ -99,20 +99,62 @@ impl Access {
             .header("idempotency-key", &random_hex())
     }
 
+    /// A request whose body is a stream.
+    pub(super) fn post(&self, path: &[&str]) -> RequestBuilder {
+        self.client.post(self.url(path))
+    }
+
     /// A request that leaves no trace in the registry, and may be sent again.
     pub(in crate::cli::registry) fn request(&self, method: Method, path: &[&str]) -> Request {
+        let url = self.url(path);
+        Request::new(self.clone(), method, url)
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .expect("an https URL has a path")
             .pop_if_empty()
             .extend(["v1"].iter().chain(path));
-        Request::new(self.clone(), method, url)
+        url
     }
 
     /// How people know it.
     pub(super) fn name(&self) -> String {
         let text = self.base.as_str();
         text.trim_end_matches('/').to_owned()
+    }
+}
+
+/// How often something that breaks off is taken up again.
+#[derive(Debug)]
+pub(super) struct Patience {
+    tries: u32,
+    wait: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            tries: 0,
+            wait: Duration::from_millis(500),
+        }
+    }
+}
+
+impl Patience {
+    const TRIES: u32 = 10;
+    const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+    /// Waits for a better moment, unless there were too many of them or there can't be one.
+    pub(super) async fn wait(&mut self, error: CliError) -> Result<(), CliError> {
+        if error.exit() != Exit::Unreachable || self.tries >= Self::TRIES {
+            return Err(error);
+        }
+        tokio::time::sleep(self.wait + jitter(self.wait / 2)).await;
+        self.tries += 1;
+        self.wait = (self.wait * 2).min(Self::LONGEST_WAIT);
+        Ok(())
     }
 }
 

@@ -1,24 +1,19 @@
 //! Events of a registry API: pages of them, and a stream that goes on where it broke off.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use futures::StreamExt;
-use futures::stream::{self, BoxStream};
+use futures::stream;
 use leafgate_api::{Event, EventList};
 use reqwest::Response;
 use reqwest::header::HeaderValue;
 
+use super::access::Patience;
+use super::lines::Lines;
 use super::request::Request;
 use super::{Access, PAGE, RemoteRegistry};
 use crate::cli::error::{CliError, Exit};
-
-/// How often a stream that broke off is asked for again, one time after the other.
-const TRIES: u32 = 10;
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// Longer than any event.
-const MAX_LINE_BYTES: usize = 4 << 20;
+use crate::cli::registry::Results;
 
 /// Events after one, or the newest.
 pub(super) async fn list(
@@ -61,13 +56,13 @@ pub(super) async fn list(
 pub(super) async fn follow(
     registry: &RemoteRegistry,
     after: Option<u64>,
-) -> Result<BoxStream<'static, Result<Event, CliError>>, CliError> {
+) -> Result<Results<Event>, CliError> {
     let mut following = Following {
         access: registry.access.clone(),
         authorization: registry.authorization.clone(),
         place: Place::After(after),
         response: None,
-        lines: Lines::default(),
+        messages: Messages::default(),
         ready: VecDeque::new(),
     };
     // That the first try fails is told before anything is printed. What comes from now on begins with an event that
@@ -92,7 +87,7 @@ struct Following {
     authorization: HeaderValue,
     place: Place,
     response: Option<Response>,
-    lines: Lines,
+    messages: Messages,
     ready: VecDeque<(String, Event)>,
 }
 
@@ -124,7 +119,7 @@ impl Following {
             match self.response.as_mut() {
                 Some(response) => match response.chunk().await {
                     Ok(Some(bytes)) => {
-                        let complete = self.lines.push(&bytes)?;
+                        let complete = self.messages.push(&bytes)?;
                         for message in complete {
                             self.ready.extend(message.event()?);
                         }
@@ -138,21 +133,17 @@ impl Following {
     }
 
     async fn ask_again(&mut self) -> Result<(), CliError> {
-        self.lines = Lines::default();
-        let mut wait = FIRST_WAIT;
-        let mut tries = 1;
+        self.messages = Messages::default();
+        let mut patience = Patience::default();
+        let mut failure = CliError::new(Exit::Unreachable, "the stream of events broke off");
         loop {
-            tokio::time::sleep(wait).await;
+            patience.wait(failure).await?;
             match self.ask().await {
                 Ok(response) => {
                     self.response = Some(response);
                     return Ok(());
                 }
-                Err(error) if error.exit() == Exit::Unreachable && tries < TRIES => {
-                    tries += 1;
-                    wait = (wait * 2).min(LONGEST_WAIT);
-                }
-                Err(error) => return Err(error),
+                Err(error) => failure = error,
             }
         }
     }
@@ -177,29 +168,18 @@ impl Message {
     }
 }
 
-/// Puts the pieces of a stream together.
+/// Puts the messages of a stream together.
 #[derive(Debug, Default)]
-struct Lines {
-    rest: Vec<u8>,
+struct Messages {
+    lines: Lines,
     message: Message,
 }
 
-impl Lines {
+impl Messages {
     /// The messages that these bytes complete.
     fn push(&mut self, bytes: &[u8]) -> Result<Vec<Message>, CliError> {
-        let mut complete = Vec::new();
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if self.rest.len() + part.len() > MAX_LINE_BYTES {
-                return Err(CliError::new(Exit::Wrong, "an event is longer than 4 MiB"));
-            }
-            self.rest.extend_from_slice(part);
-            if self.rest.last() == Some(&b'\n') {
-                let line = std::mem::take(&mut self.rest);
-                let line = String::from_utf8_lossy(&line);
-                complete.extend(self.line(line.trim_end_matches(['\r', '\n'])));
-            }
-        }
-        Ok(complete)
+        let lines = self.lines.push(bytes)?;
+        Ok(lines.iter().filter_map(|line| self.line(line)).collect())
     }
 
     fn line(&mut self, line: &str) -> Option<Message> {
@@ -240,18 +220,10 @@ mod tests {
             message("", "one\ntwo"),
         ];
         for size in 1..=text.len() {
-            let mut lines = Lines::default();
+            let mut messages = Messages::default();
             let chunks = text.as_bytes().chunks(size);
-            let found: Vec<Message> = chunks.flat_map(|it| lines.push(it).unwrap()).collect();
+            let found: Vec<Message> = chunks.flat_map(|it| messages.push(it).unwrap()).collect();
             assert_eq!(found, expected, "{size}");
         }
-    }
-
-    #[test]
-    fn a_line_without_end_is_given_up() {
-        let mut lines = Lines::default();
-        let chunk = vec![b'a'; 1 << 20];
-        let failed = (0..5).find_map(|_| lines.push(&chunk).err());
-        assert!(failed.is_some());
     }
 }

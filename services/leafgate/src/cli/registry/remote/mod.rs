@@ -1,8 +1,11 @@
 //! A running registry API.
 
 mod access;
+mod bulk;
 mod events;
 mod failure;
+mod import;
+mod lines;
 mod request;
 mod tls;
 
@@ -11,11 +14,11 @@ use std::path::Path;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use leafgate_api::{
-    ApiKey, ApiKeyList, AuditReport, CertificateList, CreateApiKey, CreateEnrolmentToken,
-    CreatedApiKey, CreatedEnrolmentToken, Device, DeviceList, Disconnected, EnrolmentToken,
-    EnrolmentTokenList, Event, EventList, Explanation, HeldCertificate, IssuedCertificate,
-    IssuerList, ProblemType, RegisterDevice, ReplaceDevice, RequestCertificate, Revoke,
-    SessionList,
+    ApiKey, ApiKeyList, ApplyBulk, AuditReport, BulkPlan, BulkResult, CertificateList,
+    CreateApiKey, CreateEnrolmentToken, CreatedApiKey, CreatedEnrolmentToken, Device, DeviceList,
+    Disconnected, EnrolmentToken, EnrolmentTokenList, Event, EventList, Explanation,
+    HeldCertificate, ImportResult, IssuedCertificate, IssuerList, PlanBulk, ProblemType,
+    RegisterDevice, ReplaceDevice, RequestCertificate, Revoke, SessionList,
 };
 use leafgate_identity::{DeviceId, SerialNumber, SpkiHash};
 use leafgate_registrar::DeviceAction;
@@ -28,7 +31,9 @@ use serde::de::DeserializeOwned;
 pub(crate) use self::access::{Access, parse_url};
 use self::request::Request;
 pub(crate) use self::tls::ClientCertificate;
-use super::{CertificateFilter, DeviceCertificate, DeviceFilter, Edit, LogIn, Part, Registry};
+use super::{
+    CertificateFilter, DeviceCertificate, DeviceFilter, Edit, Line, LogIn, Part, Registry, Results,
+};
 use crate::cli::error::CliError;
 
 /// The longest page that is asked for, which is the longest that there is.
@@ -37,6 +42,7 @@ const PAGE: u32 = 1_000;
 const EDITS: u32 = 10;
 
 /// A registry API, asked by whoever bears an API key.
+#[derive(Clone)]
 pub(crate) struct RemoteRegistry {
     access: Access,
     authorization: HeaderValue,
@@ -126,19 +132,7 @@ impl Registry for RemoteRegistry {
     }
 
     async fn devices(&self, filter: &DeviceFilter, part: &Part) -> Result<DeviceList, CliError> {
-        let attribute = filter
-            .attribute
-            .as_ref()
-            .map(|(name, value)| format!("{name}={value}"));
-        let request = || {
-            self.get(&["devices"])
-                .query("state", filter.state)
-                .query("device_type", filter.device_type.as_ref())
-                .query("attribute", attribute.as_ref())
-                .query("site", filter.site.as_ref())
-                .query("id_prefix", filter.id_prefix.as_ref())
-                .query("expires_by", filter.expires_by)
-        };
+        let request = || filtered(self.get(&["devices"]), filter);
         let open = |list: DeviceList| (list.devices, list.next_page_token);
         let (devices, next_page_token) = self.list(part, request, open).await?;
         Ok(DeviceList {
@@ -269,11 +263,28 @@ impl Registry for RemoteRegistry {
         events::list(self, after, limit).await
     }
 
-    async fn follow(
-        &self,
-        after: Option<u64>,
-    ) -> Result<BoxStream<'static, Result<Event, CliError>>, CliError> {
+    async fn follow(&self, after: Option<u64>) -> Result<Results<Event>, CliError> {
         events::follow(self, after).await
+    }
+
+    async fn import(
+        &self,
+        lines: BoxStream<'static, Line>,
+    ) -> Result<Results<ImportResult>, CliError> {
+        Ok(import::import(self, lines))
+    }
+
+    async fn export(&self, filter: &DeviceFilter) -> Result<Results<Device>, CliError> {
+        Ok(bulk::export(self, filter))
+    }
+
+    async fn plan(&self, plan: &PlanBulk) -> Result<BulkPlan, CliError> {
+        let request = self.access.request(Method::POST, &["bulk", "plan"]);
+        request.bearer(&self.authorization).json(plan)?.read().await
+    }
+
+    async fn apply(&self, change: &ApplyBulk) -> Result<Results<BulkResult>, CliError> {
+        bulk::apply(self, change).await
     }
 
     async fn verify_audit(&self) -> Result<AuditReport, CliError> {
@@ -318,6 +329,21 @@ impl Registry for RemoteRegistry {
     async fn revoke_enrolment_token(&self, id: &str) -> Result<EnrolmentToken, CliError> {
         self.post(&["enrolment-tokens", id, "revoke"]).read().await
     }
+}
+
+/// A request for the devices that are meant.
+fn filtered(request: Request, filter: &DeviceFilter) -> Request {
+    let attribute = filter.attribute.as_ref();
+    request
+        .query("state", filter.state)
+        .query("device_type", filter.device_type.as_ref())
+        .query(
+            "attribute",
+            attribute.map(|(name, value)| format!("{name}={value}")),
+        )
+        .query("site", filter.site.as_ref())
+        .query("id_prefix", filter.id_prefix.as_ref())
+        .query("expires_by", filter.expires_by)
 }
 
 /// What paths call a certificate.
