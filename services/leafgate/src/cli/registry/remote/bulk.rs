@@ -10,6 +10,7 @@ use reqwest::Response;
 use serde::de::DeserializeOwned;
 
 use super::access::Patience;
+use super::failure::cause_of;
 use super::lines::Lines;
 use super::{RemoteRegistry, filtered};
 use crate::cli::error::{CliError, Exit};
@@ -115,7 +116,7 @@ impl<T: DeserializeOwned> Answer<T> {
             if let Some(value) = self.ready.pop_front() {
                 return Ok(Some(value));
             }
-            let chunk = self.response.chunk().await.map_err(|_| broken_off())?;
+            let chunk = self.response.chunk().await.map_err(broken_off)?;
             let Some(bytes) = chunk else {
                 return Ok(None);
             };
@@ -130,6 +131,10 @@ impl<T: DeserializeOwned> Answer<T> {
     }
 }
 
-fn broken_off() -> CliError {
-    CliError::new(Exit::Unreachable, "the registry's answer broke off")
+fn broken_off(error: reqwest::Error) -> CliError {
+    let why = cause_of(error);
+    CliError::new(
+        Exit::Unreachable,
+        format!("the registry's answer broke off: {why}"),
+    )
 }

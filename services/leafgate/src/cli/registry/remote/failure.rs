@@ -107,19 +107,21 @@ pub(super) fn unreachable(name: &str, error: reqwest::Error) -> CliError {
     } else {
         "broke off"
     };
-    let mut causes: Vec<String> = Vec::new();
-    let error = error.without_url();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        causes.push(error.to_string());
-        cause = error.source();
-    }
-    let why = causes.pop().unwrap_or_else(|| error.to_string());
+    let why = cause_of(error);
     let error = CliError::new(Exit::Unreachable, format!("{name} {verb}: {why}"));
     if refused {
         return error.hint("name the CA that certifies it with --ca-file, or LEAFGATE_CA_FILE");
     }
     error
+}
+
+/// What lies at the bottom of it, without the address, which may be long.
+pub(super) fn cause_of(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| {
+        error.source()
+    });
+    causes.last().map(ToString::to_string).unwrap_or_default()
 }
 
 fn mentions_certificate(error: &dyn std::error::Error) -> bool {

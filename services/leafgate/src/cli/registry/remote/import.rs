@@ -27,7 +27,7 @@ pub(super) fn import(
 ) -> Results<ImportResult> {
     let importing = Importing {
         registry: registry.clone(),
-        source: Arc::new(tokio::sync::Mutex::new(lines)),
+        source: Arc::new(tokio::sync::Mutex::new(lines.fuse().boxed())),
         queue: Arc::default(),
         answer: None,
         patience: Patience::default(),
