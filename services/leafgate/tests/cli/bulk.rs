@@ -1,9 +1,11 @@
 //! Many devices at a time, on both kinds of registry.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::fs;
+use std::io::{Read, Write as _};
 use std::process::Stdio;
 
+use nix::pty::openpty;
 use serde_json::{Value, json};
 
 use crate::support::{Desk, Done, eventually};
@@ -281,4 +283,32 @@ fn many_are_changed_once_their_number_is_confirmed() {
             "there is no device to approve\n"
         );
     }
+}
+
+#[test]
+fn who_watches_sees_how_far_it_has_come() {
+    let desk = Desk::with_registry();
+    desk.write("fleet.ndjson", &fleet(0, 2_000));
+    let terminal = openpty(None, None).unwrap();
+    let mut command = desk.command(["device", "import", "fleet.ndjson"]);
+    command
+        .env("TERM", "xterm")
+        .stderr(terminal.slave)
+        .stdout(Stdio::piped());
+    let child = command.spawn().unwrap();
+    drop(command);
+    let watching = std::thread::spawn(move || {
+        let mut heard = Vec::new();
+        // Reading from a terminal that nobody holds any more ends with an error.
+        let _ = fs::File::from(terminal.master).read_to_end(&mut heard);
+        String::from_utf8_lossy(&heard).into_owned()
+    });
+    let done = child.wait_with_output().unwrap();
+    let output = String::from_utf8(done.stdout).unwrap();
+    assert_eq!(output, "2000 devices registered, 0 unchanged, 0 failed\n");
+    let heard = watching.join().unwrap();
+    assert!(
+        heard.contains(" %  ") && heard.contains(" registered, "),
+        "{heard:?}"
+    );
 }

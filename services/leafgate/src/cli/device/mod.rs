@@ -150,7 +150,7 @@ struct RegisterArguments {
 struct ListArguments {
     #[command(flatten)]
     filter: FilterArguments,
-    /// Show where each has a session, which the servers are asked for one device after the other.
+    /// Show where each has a session; the servers are asked about one device after the other.
     #[arg(long)]
     sessions: bool,
     #[command(flatten)]
