@@ -11,7 +11,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Work of this length, if that is known. `writes` says whether results are written meanwhile.
+    /// Work of this length, if that is known. `writes` says whether results are written meanwhile other than
+    /// [`beside`](Self::beside) it.
     pub(crate) fn new(length: Option<u64>, writes: bool) -> Self {
         // On one terminal the two would overwrite each other.
         let hidden = writes && io::stdout().is_terminal();

@@ -111,7 +111,7 @@ async fn apply(
     context: &Context,
     change: &ApplyBulk,
 ) -> Result<Exit, CliError> {
-    let progress = Progress::new(Some(change.expected), true);
+    let progress = Progress::new(Some(change.expected), false);
     let mut results = registry.apply(change).await?;
     let (mut changed, mut skipped, mut failed) = (0, 0, 0);
     while let Some(result) = results.next().await.transpose()? {

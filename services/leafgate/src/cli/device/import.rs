@@ -36,7 +36,7 @@ pub(super) async fn run(
     arguments: &Arguments,
 ) -> Result<Exit, CliError> {
     let input = Input::open(&arguments.file)?;
-    let progress = Progress::new(input.length, true);
+    let progress = Progress::new(input.length, false);
     let (lines, reading) = input.lines();
     let mut results = registry.import(lines).await?;
     let mut counts: HashMap<ImportOutcome, usize> = HashMap::new();

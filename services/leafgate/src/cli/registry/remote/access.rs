@@ -18,8 +18,8 @@ use super::tls::{ClientCertificate, tls};
 use crate::cli::error::{CliError, Exit};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// How long nothing may come. Event streams show every 15 s that they are alive.
-const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+/// How long nothing may come. To verify a long audit trail takes a while.
+const SILENCE_LIMIT: Duration = Duration::from_secs(300);
 
 /// The way to a registry API.
 #[derive(Clone, Debug)]

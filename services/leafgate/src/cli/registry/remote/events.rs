@@ -1,12 +1,14 @@
 //! Events of a registry API: pages of them, and a stream that goes on where it broke off.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
 use leafgate_api::{Event, EventList};
 use reqwest::Response;
 use reqwest::header::HeaderValue;
+use tokio::time::timeout;
 
 use super::access::Patience;
 use super::lines::Lines;
@@ -14,6 +16,9 @@ use super::request::Request;
 use super::{Access, PAGE, RemoteRegistry};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::registry::Results;
+
+/// How long nothing may come: a stream shows every 15 s that it is alive.
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Events after one, or the newest.
 pub(super) async fn list(
@@ -117,15 +122,15 @@ impl Following {
                 return Ok(event);
             }
             match self.response.as_mut() {
-                Some(response) => match response.chunk().await {
-                    Ok(Some(bytes)) => {
+                Some(response) => match timeout(SILENCE_LIMIT, response.chunk()).await {
+                    Ok(Ok(Some(bytes))) => {
                         let complete = self.messages.push(&bytes)?;
                         for message in complete {
                             self.ready.extend(message.event()?);
                         }
                     }
                     // It ends when the server does, and breaks off when the connection does.
-                    Ok(None) | Err(_) => self.response = None,
+                    Ok(Ok(None) | Err(_)) | Err(_) => self.response = None,
                 },
                 None => self.ask_again().await?,
             }

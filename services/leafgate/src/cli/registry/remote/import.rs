@@ -14,7 +14,7 @@ use super::RemoteRegistry;
 use super::access::Patience;
 use super::bulk::Answer;
 use super::failure::Failure;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Exit};
 use crate::cli::registry::{Line, Results};
 
 /// Lines that are sent together, where so many are there.
@@ -84,8 +84,14 @@ impl Importing {
                         return Ok(Some(result));
                     }
                 }
-                // The service waits for lines no longer than its time allows; the source may take longer.
-                Ok(None) => self.answer = None,
+                Ok(None) => {
+                    self.answer = None;
+                    if !lock(&self.queue).is_done() {
+                        let error = "the registry's answer ended before the lines did";
+                        let error = CliError::new(Exit::Unreachable, error);
+                        self.patience.wait(error).await?;
+                    }
+                }
                 Err(error) => {
                     self.answer = None;
                     self.patience.wait(error).await?;
@@ -137,9 +143,11 @@ impl Importing {
     }
 
     /// The result of the first line that has none.
-    fn belonging(&self, mut result: ImportResult) -> Option<ImportResult> {
+    fn belonging(&mut self, mut result: ImportResult) -> Option<ImportResult> {
         let problem = result.problem.as_ref().and_then(LineProblem::problem_type);
         if problem == Some(ProblemType::RequestTimeout) {
+            // The service waits for lines no longer than its time allows; the source may take longer.
+            self.patience = Patience::default();
             return None;
         }
         result.line = lock(&self.queue).answered()?.number;
