@@ -312,3 +312,33 @@ fn who_watches_sees_how_far_it_has_come() {
         "{heard:?}"
     );
 }
+
+#[test]
+fn a_source_may_take_longer_than_the_service_waits() {
+    let desk = Desk::with_api_of("[limits]\nbody_timeout_secs = 1\n");
+    let mut command = desk.command(["device", "import", "-", "--output", "json"]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    for from in [0, 10, 20] {
+        input.write_all(fleet(from, from + 10).as_bytes()).unwrap();
+        input.flush().unwrap();
+        // Longer than it waits.
+        std::thread::sleep(std::time::Duration::from_millis(2_500));
+    }
+    drop(input);
+    let done: Done = child.wait_with_output().unwrap().into();
+    assert_eq!((done.exit, done.stderr.as_str()), (0, ""), "{done:#?}");
+    let results = lines(&done.stdout);
+    assert_eq!(results.len(), 30);
+    for (number, result) in (1..).zip(&results) {
+        assert_eq!(
+            (&result["line"], &result["outcome"]),
+            (&json!(number), &json!("registered"))
+        );
+    }
+}
