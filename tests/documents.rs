@@ -39,6 +39,11 @@ async fn the_first_fleet_is_true() {
 }
 
 #[tokio::test]
+async fn the_page_on_the_command_line_is_true() {
+    run_document("docs/cli.md").await;
+}
+
+#[tokio::test]
 async fn the_page_on_policies_is_true() {
     run_document("docs/policies.md").await;
 }

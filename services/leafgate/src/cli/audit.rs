@@ -3,22 +3,19 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use leafgate_api::{AuditReport, Event, EventList, Restore};
-use leafgate_registrar::{
-    Checkpoint, CheckpointError, CheckpointFolder, CheckpointPublicKey, verify_audit_against,
-};
-use leafgate_registry::FeedPosition;
+use leafgate_registrar::{Checkpoint, CheckpointError, CheckpointFolder, CheckpointPublicKey};
 
 use super::Context;
 use super::error::{CliError, Exit};
+use super::events;
 use super::moment::exact;
-use super::registry::RegistryArguments;
-use super::table::{NONE, Table, count};
+use super::registry::{Registry, RegistryAddress};
+use super::table::count;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    registry: RegistryArguments,
+    registry: RegistryAddress,
     #[command(subcommand)]
     command: Command,
 }
@@ -35,17 +32,11 @@ enum Command {
         checkpoint_key: Option<PathBuf>,
     },
     /// List events, the newest unless told otherwise.
-    List {
-        /// Those that follow this one.
-        #[arg(long, value_name = "SEQ")]
-        after: Option<u64>,
-        /// How many at most.
-        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
-        limit: u32,
-    },
+    List(events::ListArguments),
 }
 
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliError> {
+    let registry = &*arguments.registry.open(context)?;
     match &arguments.command {
         Command::Verify {
             checkpoints,
@@ -55,9 +46,9 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
                 Some(folder) => read_checkpoints(folder, checkpoint_key.as_deref())?,
                 None => Vec::new(),
             };
-            verify(&arguments.registry, checkpoints, context).await
+            verify(registry, checkpoints, context).await
         }
-        Command::List { after, limit } => list(&arguments.registry, context, *after, *limit).await,
+        Command::List(arguments) => events::list(registry, context, arguments).await,
     }
 }
 
@@ -81,42 +72,28 @@ fn read_checkpoints(folder: &Path, key: Option<&Path>) -> Result<Vec<Checkpoint>
 }
 
 async fn verify(
-    registry: &RegistryArguments,
+    registry: &dyn Registry,
     checkpoints: Vec<Checkpoint>,
     context: &Context,
 ) -> Result<Exit, CliError> {
-    let store = registry.store().await?;
-    let report = verify_audit_against(&*store, checkpoints).await?;
-    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    let position = FeedPosition {
-        epoch: report.epoch,
-        seq: report.head.seq,
-        hash: report.head.hash,
-    };
-    let restores = report.restores.iter().map(|restore| Restore {
-        seq: restore.seq,
-        at: restore.at,
-        lost_checkpoints: number(restore.lost_checkpoints),
-    });
-    let view = AuditReport {
-        checkpoints: number(report.checkpoints),
-        restores: restores.collect(),
-        ..AuditReport::intact(&position)
-    };
-    context.console.show(&view, |_| {
-        let events = usize::try_from(view.events).unwrap_or(usize::MAX);
+    let report = registry.verify_audit(checkpoints).await?;
+    if let Some(problem) = &report.problem {
+        return Err(CliError::told(Exit::Wrong, None, problem));
+    }
+    context.console.show(&report, |_| {
+        let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         let mut text = format!(
             "{}, unbroken\n  head    {}\n  epoch   {}",
-            count(events, "event"),
-            view.head,
-            view.epoch
+            count(number(report.events), "event"),
+            report.head,
+            report.epoch
         );
-        if view.checkpoints > 0 {
-            let passed = count(report.checkpoints, "signed checkpoint");
+        if report.checkpoints > 0 {
+            let passed = count(number(report.checkpoints), "signed checkpoint");
             let _ = write!(text, "\n  passes through {passed}");
         }
         for restore in &report.restores {
-            let lost = count(restore.lost_checkpoints, "checkpoint");
+            let lost = count(number(restore.lost_checkpoints), "checkpoint");
             let (seq, at) = (restore.seq, exact(restore.at));
             let _ = write!(
                 text,
@@ -124,44 +101,6 @@ async fn verify(
             );
         }
         text
-    })?;
-    Ok(Exit::Done)
-}
-
-async fn list(
-    registry: &RegistryArguments,
-    context: &Context,
-    after: Option<u64>,
-    limit: u32,
-) -> Result<Exit, CliError> {
-    let store = registry.store().await?;
-    let newest = store.position().await?;
-    let after = after.unwrap_or_else(|| newest.seq.saturating_sub(u64::from(limit)));
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let events = store.events_after(after, limit).await?;
-    let next_after = events.last().map_or(after, |event| event.seq);
-    let list = EventList {
-        events: events.into_iter().map(Event::from).collect(),
-        next_after,
-        newest: newest.seq.max(next_after),
-        epoch: newest.epoch.to_string(),
-    };
-    context.console.show(&list, |style| {
-        if list.events.is_empty() {
-            return "no events".to_owned();
-        }
-        let mut table = Table::new(&["SEQ", "TIME", "ACTOR", "EVENT", "DEVICE"]);
-        for event in &list.events {
-            let device = event.device.as_ref();
-            table.push(vec![
-                event.seq.to_string().into(),
-                exact(event.at).into(),
-                event.actor.as_str().into(),
-                event.kind.as_str().into(),
-                device.map_or(NONE, |id| id.as_str()).into(),
-            ]);
-        }
-        table.render(style)
     })?;
     Ok(Exit::Done)
 }

@@ -106,6 +106,26 @@ impl Console {
         }
     }
 
+    /// Writes one of several results as it comes; to people only if it has something to say to them.
+    pub(crate) fn show_some(
+        &self,
+        value: &impl Serialize,
+        text: impl FnOnce(Style) -> Option<String>,
+    ) -> Result<(), CliError> {
+        match self.format {
+            Format::Table => text(self.output).map_or(Ok(()), |text| self.print(&text)),
+            Format::Json => self.print(&json(value, serde_json::to_string)?),
+        }
+    }
+
+    /// Writes what only people want to know.
+    pub(crate) fn print_text(&self, text: &str) -> Result<(), CliError> {
+        match self.format {
+            Format::Table => self.print(text),
+            Format::Json => Ok(()),
+        }
+    }
+
     /// Writes lines of text, whatever form was asked for.
     pub(crate) fn print(&self, text: &str) -> Result<(), CliError> {
         self.print_raw(&[text.trim_end_matches('\n').as_bytes(), b"\n"].concat())
@@ -153,6 +173,11 @@ impl Console {
             "to {act} needs a confirmation, and there is no terminal to ask on"
         ));
         Err(error.hint("give --yes to go ahead without being asked"))
+    }
+
+    /// Whether a person is asked.
+    pub(crate) fn asks(&self) -> bool {
+        !self.assume_yes
     }
 
     /// Asks a person, unless told not to.

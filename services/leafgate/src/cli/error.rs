@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use leafgate_api::ProblemType;
 use leafgate_pki::{InitCaError, LoadCaError, OpenCaError};
 use leafgate_registrar::{ErrorKind, RegistrarError, VerifyAuditError};
 use leafgate_registry::StoreError;
@@ -48,6 +49,8 @@ pub(crate) struct CliError {
     exit: Exit,
     message: String,
     hints: Vec<String>,
+    /// What a registry API called it.
+    problem: Option<ProblemType>,
 }
 
 impl CliError {
@@ -56,6 +59,17 @@ impl CliError {
             exit,
             message: message.into(),
             hints: Vec::new(),
+            problem: None,
+        }
+    }
+
+    /// What a registry API said. Behind a semicolon, as with [`caused`](Self::caused), stands what to do.
+    pub(crate) fn told(exit: Exit, problem: Option<ProblemType>, detail: &str) -> Self {
+        let (what, mend) = what_and_mend(detail);
+        Self {
+            hints: mend.map(str::to_owned).into_iter().collect(),
+            problem,
+            ..Self::new(exit, what)
         }
     }
 
@@ -81,10 +95,7 @@ impl CliError {
         let mut hints = Vec::new();
         for error in chain {
             let text = error.to_string();
-            let (what, mend) = match text.split_once("; ") {
-                Some((what, mend)) if !what.contains('\n') => (what, Some(mend)),
-                _ => (text.as_str(), None),
-            };
+            let (what, mend) = what_and_mend(&text);
             hints.extend(mend.map(str::to_owned));
             // An error of another library may have shown its cause already.
             if !message.ends_with(what) {
@@ -95,9 +106,8 @@ impl CliError {
             }
         }
         Self {
-            exit,
-            message,
             hints,
+            ..Self::new(exit, message)
         }
     }
 
@@ -124,9 +134,22 @@ impl CliError {
         &self.message
     }
 
+    /// What a registry API called it.
+    pub(crate) fn problem(&self) -> Option<ProblemType> {
+        self.problem
+    }
+
     /// What to do, a line each.
     pub(crate) fn hints(&self) -> &[String] {
         &self.hints
+    }
+}
+
+/// Errors say what is wrong, then, behind a semicolon, what to do.
+fn what_and_mend(text: &str) -> (&str, Option<&str>) {
+    match text.split_once("; ") {
+        Some((what, mend)) if !what.contains('\n') => (what, Some(mend)),
+        _ => (text, None),
     }
 }
 

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
+use leafgate_identity::DeviceId;
+use leafgate_pki::{KeyPairPem, write_csr};
 use secrecy::SecretString;
 
 use super::error::{CliError, Exit};
@@ -38,14 +40,7 @@ fn bounded(source: impl Read) -> io::Result<String> {
 /// Writes a new file that only its owner may read, and overwrites none.
 pub(crate) fn write_new_secret(path: &Path, secret: &str) -> Result<(), CliError> {
     write_secret(path, secret).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => CliError::new(
-            Exit::Conflict,
-            format!(
-                "{} exists, and a secret is never overwritten",
-                path.display()
-            ),
-        )
-        .hint("name another file, or remove this one if nothing needs it any more"),
+        io::ErrorKind::AlreadyExists => kept(path),
         _ => unwritable(path, &error),
     })
 }
@@ -75,6 +70,24 @@ pub(crate) fn prepare_credentials(stem: &Path) -> Result<CredentialFiles, CliErr
     CredentialFiles::prepare(stem).map_err(|error| CliError::from(error).exiting(Exit::Usage))
 }
 
+/// A new key of a device, and the certificate request for it: the key itself goes nowhere but into its file.
+pub(crate) fn make_key(id: &DeviceId) -> Result<(SecretString, String), CliError> {
+    let KeyPairPem {
+        private_key_pem, ..
+    } = KeyPairPem::generate().map_err(|error| CliError::caused(Exit::Wrong, &error))?;
+    let request = write_csr(&private_key_pem, id.as_str())
+        .map_err(|error| CliError::caused(Exit::Wrong, &error))?;
+    Ok((private_key_pem, request))
+}
+
+/// A place for a new secret, before it is made.
+pub(crate) fn draft_secret(path: &Path) -> Result<Draft, CliError> {
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(kept(path));
+    }
+    Draft::private(path).map_err(|error| unwritable(path, &error))
+}
+
 /// Finishes what [`prepare_credentials`] began.
 pub(crate) fn write_credentials(
     files: CredentialFiles,
@@ -87,6 +100,15 @@ pub(crate) fn write_credentials(
         let error = CliError::from(error).exiting(Exit::Usage);
         error.hint(LOST_CERTIFICATE)
     })
+}
+
+fn kept(path: &Path) -> CliError {
+    let error = format!(
+        "{} exists, and a secret is never overwritten",
+        path.display()
+    );
+    CliError::new(Exit::Conflict, error)
+        .hint("name another file, or remove this one if nothing needs it any more")
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> CliError {

@@ -3,6 +3,7 @@
 //! Commands return what went wrong as a [`CliError`](error::CliError); only [`main`] turns that
 //! into words and an exit status.
 
+mod api_key;
 mod audit;
 mod ca;
 mod certificate;
@@ -13,16 +14,19 @@ mod console;
 mod crl;
 mod device;
 mod error;
+mod events;
 mod files;
 mod first_key;
 mod keys;
 mod moment;
 mod nats_config;
 mod policy;
+mod progress;
 mod registry;
 mod rotate;
 mod service;
 mod table;
+mod token;
 
 use std::process::ExitCode;
 
@@ -69,8 +73,15 @@ enum Command {
     Registry(registry::Arguments),
     /// Issue certificates to nats-servers and callout replicas.
     Service(service::Arguments),
-    /// List and revoke the certificates of devices and services.
+    /// Issue, renew, find and revoke certificates.
+    #[command(visible_alias = "cert")]
     Certificate(certificate::Arguments),
+    /// Make and revoke enrolment tokens, with which new devices let themselves in.
+    Token(token::Arguments),
+    /// Make and revoke API keys, with which people and programs use a registry API.
+    ApiKey(api_key::Arguments),
+    /// List and follow everything that is done to the registry.
+    Events(events::Arguments),
     /// Act as a device: log in with its certificate, publish and subscribe.
     Connect(connect::Arguments),
     /// Check policies, explain what they grant, and prove that they keep devices apart.
@@ -138,6 +149,9 @@ async fn dispatch(command: &Command, context: &Context) -> Result<ExitCode, CliE
         Command::Registry(arguments) => registry::run(arguments, context).await?,
         Command::Service(arguments) => service::run(arguments, context).await?,
         Command::Certificate(arguments) => certificate::run(arguments, context).await?,
+        Command::Token(arguments) => token::run(arguments, context).await?,
+        Command::ApiKey(arguments) => api_key::run(arguments, context).await?,
+        Command::Events(arguments) => events::run(arguments, context).await?,
         Command::Connect(arguments) => connect::run(arguments, context).await?,
         Command::Policy(command) => policy::run(command, context)?,
         Command::Audit(arguments) => audit::run(arguments, context).await?,

@@ -46,9 +46,10 @@ pub(crate) fn exact(at: UnixMs) -> String {
     text.replace(".000Z", "Z")
 }
 
-/// Reads `500ms`, `5s`, `2m` or `1h`.
+/// Reads `500ms`, `5s`, `2m`, `1h` or `7d`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no duration; write a whole number and ms, s, m or h: 5s");
+    let wrong =
+        || format!("{text:?} is no duration; write a whole number and ms, s, m, h or d: 5s");
     let digits = text
         .find(|character: char| !character.is_ascii_digit())
         .ok_or_else(wrong)?;
@@ -59,6 +60,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         "s" => 1_000,
         "m" => MINUTE * 1_000,
         "h" => HOUR * 1_000,
+        "d" => DAY * 1_000,
         _ => return Err(wrong()),
     };
     let ms = number.checked_mul(factor_ms).filter(|ms| *ms > 0);
@@ -115,6 +117,7 @@ mod tests {
         assert_eq!(parse_duration("5s"), Ok(Duration::from_secs(5)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(parse_duration("1h"), Ok(Duration::from_secs(3_600)));
+        assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(604_800)));
         for wrong in [
             "",
             "5",
@@ -123,7 +126,7 @@ mod tests {
             "-5s",
             "0s",
             "1.5s",
-            "5d",
+            "5w",
             "99999999999999999999s",
         ] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");

@@ -1,6 +1,9 @@
 //! Aligned columns without borders.
 
+use leafgate_identity::UnixMs;
+
 use super::console::{Colour, Style, plain};
+use super::moment::relative;
 
 const GAP: &str = "   ";
 
@@ -109,6 +112,17 @@ pub(crate) fn page(table: &Table, noun: &str, next: Option<&str>, style: Style) 
         text.push_str(&format!("; more follow: --after {next}"));
     }
     text
+}
+
+/// When something ends that can be revoked.
+pub(crate) fn end_cell(expires_at: UnixMs, revoked_at: Option<UnixMs>, now: UnixMs) -> Cell {
+    match revoked_at {
+        Some(at) => Cell::coloured(format!("revoked {}", relative(at, now)), Some(Colour::Bad)),
+        None => {
+            let ended = (expires_at <= now).then_some(Colour::Bad);
+            Cell::coloured(relative(expires_at, now), ended)
+        }
+    }
 }
 
 /// `1 device`, `2 devices`.

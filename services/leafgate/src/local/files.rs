@@ -86,6 +86,11 @@ impl Draft {
         self.put_in_place()
     }
 
+    /// Writes a part of the text, which [`publish`](Self::publish) ends.
+    pub(crate) fn append(&mut self, text: &str) -> io::Result<()> {
+        self.file.write_all(text.as_bytes())
+    }
+
     /// Writes the text, for files that must come into being together.
     pub(super) fn write(&mut self, text: &str) -> io::Result<()> {
         self.file.write_all(text.as_bytes())?;

@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use async_nats::ConnectOptions;
-use leafgate::local::{Endpoints, LocalDir, LocalSite, SiteOptions};
+use leafgate::local::{Endpoints, LocalDir, LocalSite, ServiceOptions, SiteOptions};
 use leafgate_processes::NatsServerBinary;
 use leafgate_registry::{Act, Actor};
 use leafgate_runtime::{Clock, SystemClock, read_secret};
@@ -14,8 +14,8 @@ use secrecy::ExposeSecret;
 use crate::support::{Desk, project, runtime};
 
 /// A desk at which a site runs, with device 0001 registered.
-struct Stage {
-    desk: Desk,
+pub(crate) struct Stage {
+    pub(crate) desk: Desk,
     /// Until it is stopped.
     site: Option<LocalSite>,
     runtime: tokio::runtime::Runtime,
@@ -23,11 +23,24 @@ struct Stage {
 
 impl Stage {
     fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// With a registry API beside the servers.
+    pub(crate) fn start_with_registry() -> Self {
+        let program = env!("CARGO_BIN_EXE_leafgate-registry").into();
+        Self::start_with(Some(ServiceOptions::new(program)))
+    }
+
+    fn start_with(registry: Option<ServiceOptions>) -> Self {
         let desk = Desk::empty();
         let runtime = runtime();
         let nats_server = NatsServerBinary::pinned(NatsServerBinary::DEFAULT_VERSION, &project());
         let callout = env!("CARGO_BIN_EXE_leafgate-callout").into();
-        let options = SiteOptions::new("demo", nats_server.unwrap(), callout);
+        let options = SiteOptions {
+            registry,
+            ..SiteOptions::new("demo", nats_server.unwrap(), callout)
+        };
         let act = Act {
             actor: Actor::parse("test").unwrap(),
             at: SystemClock::start().now(),
@@ -44,7 +57,7 @@ impl Stage {
     }
 
     /// A client in the background that has logged in.
-    fn connected(&self, line: &str) -> Visitor {
+    pub(crate) fn connected(&self, line: &str) -> Visitor {
         let mut command = self.desk.command(line.split_whitespace());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -95,12 +108,17 @@ impl Drop for Stage {
     }
 }
 
-struct Visitor {
+pub(crate) struct Visitor {
     child: Child,
     errors: BufReader<std::process::ChildStderr>,
 }
 
 impl Visitor {
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Exit status, output, and what it said after the log-in.
     fn leave(mut self) -> (i32, String, String) {
         let (mut stdout, mut stderr) = (String::new(), String::new());

@@ -1,13 +1,13 @@
 //! `leafgate-registry`, the program.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::api::serving;
 use crate::support::Desk;
 
 const CONFIG: &str = r#"
@@ -27,17 +27,6 @@ dir = ".leafgate/ca"
 name = "default"
 issuers = [".leafgate/ca/devices.crt"]
 "#;
-
-/// The program while it runs, killed at the end if it has not ended.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn desk() -> Desk {
     let desk = Desk::empty();
@@ -92,24 +81,12 @@ fn what_contradicts_itself_about_vault_is_told_with_the_remedy() {
     }
 }
 
-/// Reads the log until the program serves, and gives the address of the API.
-fn serving(log: &mut impl Iterator<Item = std::io::Result<String>>) -> SocketAddr {
-    let line = log
-        .find_map(|line| {
-            line.ok()
-                .filter(|line| line.contains("registry API started"))
-        })
-        .expect("the program says that it serves");
-    let address = line.split(" api=").nth(1).unwrap();
-    address.split(' ').next().unwrap().parse().unwrap()
-}
-
 #[test]
 fn it_serves_until_it_is_told_to_end() {
     let desk = desk();
     desk.ok("registry init --config registry.toml --admin-key-out admin.key");
-    let mut running = Running(program(&desk).stdout(Stdio::piped()).spawn().unwrap());
-    let mut log = BufReader::new(running.0.stdout.take().unwrap()).lines();
+    let mut running = program(&desk).stdout(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(running.stdout.take().unwrap()).lines();
     let port = serving(&mut log).port();
     let register = json!({ "id": "0001", "device_type": "pump" }).to_string();
     let asked = Command::new("curl")
@@ -137,12 +114,12 @@ fn it_serves_until_it_is_told_to_end() {
     assert_eq!(desk.json("device show 0001"), device);
 
     kill(
-        Pid::from_raw(i32::try_from(running.0.id()).unwrap()),
+        Pid::from_raw(i32::try_from(running.id()).unwrap()),
         Signal::SIGTERM,
     )
     .unwrap();
     let rest: Vec<String> = log.map(Result::unwrap).collect();
-    assert!(running.0.wait().unwrap().success(), "{rest:#?}");
+    assert!(running.wait().unwrap().success(), "{rest:#?}");
     assert!(
         rest.iter()
             .any(|line| line.contains("route=/v1/devices status=201")),

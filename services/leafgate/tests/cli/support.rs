@@ -5,15 +5,25 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use leafgate::local::{LocalDir, open_registrar};
 use leafgate_registry::{Act, Actor};
 use leafgate_runtime::{Clock, SystemClock};
 use serde_json::Value;
 
+use crate::api::Api;
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// A scratch folder with the program.
 pub(crate) struct Desk {
     folder: tempfile::TempDir,
+    /// What its commands work against, if not a registry in a folder.
+    pub(crate) api: Option<Api>,
 }
 
 /// How a command ended.
@@ -29,7 +39,25 @@ impl Desk {
     pub(crate) fn empty() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
+            api: None,
         }
+    }
+
+    /// A folder whose commands work against a registry API, as its first administrator.
+    pub(crate) fn with_api() -> Self {
+        Self::with_api_of("")
+    }
+
+    /// The same with further sections of the API's configuration.
+    pub(crate) fn with_api_of(sections: &str) -> Self {
+        let mut desk = Self::empty();
+        desk.api = Some(Api::start_with(&desk, sections));
+        desk
+    }
+
+    /// Both kinds of registry, to do the same with.
+    pub(crate) fn with_either() -> [Self; 2] {
+        [Self::with_registry(), Self::with_api()]
     }
 
     /// A folder with a registry in `.leafgate`, as `leafgate dev` leaves it.
@@ -60,6 +88,11 @@ impl Desk {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
+    /// A file of JSON.
+    pub(crate) fn json_file(&self, name: &str) -> Value {
+        serde_json::from_str(&self.read(name)).unwrap()
+    }
+
     /// The permission bits of a file.
     pub(crate) fn mode(&self, name: impl AsRef<Path>) -> u32 {
         let metadata = fs::metadata(self.path(name)).unwrap();
@@ -78,6 +111,12 @@ impl Desk {
             .env_clear()
             .env("USER", "tester")
             .stdin(Stdio::null());
+        if let Some(api) = &self.api {
+            command
+                .env("LEAFGATE_URL", api.url())
+                .env("LEAFGATE_TOKEN_FILE", "admin.key")
+                .env("LEAFGATE_CA_FILE", "server/registry/ca/root.crt");
+        }
         command
     }
 
@@ -102,7 +141,8 @@ impl Desk {
         serde_json::from_str(&self.ok(&format!("{line} --output json"))).unwrap()
     }
 
-    /// What a command says that must end with this status and print nothing.
+    /// What a command says that must end with this status and print nothing; of a registry API, without the line
+    /// that names the request.
     pub(crate) fn fails(&self, line: &str, exit: i32) -> String {
         let done = self.run(line);
         assert_eq!(
@@ -110,7 +150,9 @@ impl Desk {
             (exit, ""),
             "leafgate {line}: {done:#?}"
         );
-        done.stderr
+        let said = done.stderr.split_inclusive('\n');
+        said.filter(|line| !line.starts_with("  request "))
+            .collect()
     }
 
     /// What `openssl` with the words of a line prints, which must succeed.
@@ -144,6 +186,19 @@ impl From<Output> for Done {
 pub(crate) fn project() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.ancestors().nth(2).unwrap().to_owned()
+}
+
+/// Asks until there is an answer.
+pub(crate) fn eventually<T>(awaited: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let mut waited = Duration::ZERO;
+    while waited < PATIENCE {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        thread::sleep(PAUSE);
+        waited += PAUSE;
+    }
+    panic!("{awaited} was not seen within {PATIENCE:?}");
 }
 
 /// A runtime for what the library does asynchronously.

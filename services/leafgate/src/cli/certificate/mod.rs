@@ -1,67 +1,64 @@
 //! `leafgate certificate`.
 
+mod list;
+mod renew;
 mod view;
 
-use leafgate_api::{CertificateList, HeldCertificate};
+use std::path::PathBuf;
+
 use leafgate_identity::{SerialNumber, SpkiHash};
-use leafgate_registrar::RegistrarError;
-use leafgate_registry::{
-    Certificate, CertificateId, CertificateQuery, CertificateStatusKind, Cursor, DeviceStore,
-    Holder, RevocationReason,
-};
-use leafgate_runtime::Clock;
+use leafgate_registry::RevocationReason;
 
 use self::view::holder_of;
 pub(super) use self::view::{admits, describe_status, expiry_cell, status_cell};
-use super::Context;
 use super::error::{CliError, Exit};
-use super::registry::RegistryArguments;
-use super::table::{self, Table};
+use super::registry::{Registry, RegistryAddress};
+use super::{Context, device};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    registry: RegistryArguments,
+    registry: RegistryAddress,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// List certificates of devices and services.
-    List(ListArguments),
-    /// Revoke one certificate; its holder keeps the others.
-    Revoke {
-        /// Its serial number, in hex as listed or with colons.
-        #[arg(value_parser = serial_number)]
-        serial: SerialNumber,
-        /// The public key of its issuer, where two issuers gave out the same serial number.
-        #[arg(long, value_name = "HEX")]
-        issuer: Option<SpkiHash>,
-        /// Why, as revocation lists say it: unspecified, key-compromise, ca-compromise,
-        /// affiliation-changed, superseded, cessation-of-operation or privilege-withdrawn.
-        #[arg(long, value_name = "REASON", default_value = "unspecified")]
-        reason: RevocationReason,
+    /// Issue a certificate to a device: for a new key, or for that of a certificate request.
+    Issue {
+        /// The device.
+        id: String,
+        /// The certificate request (PEM); - reads standard input. Only its key is used.
+        #[arg(long, value_name = "FILE")]
+        csr: Option<PathBuf>,
+        /// The folder for ID.crt (with its chain), ID.key and ca.crt; with --csr the file, or
+        /// folder, for the certificate, which is printed without it.
+        #[arg(long, value_name = "DIR", required_unless_present = "csr")]
+        out: Option<PathBuf>,
     },
+    /// Renew a device's certificate with the one that it has, as the device itself would.
+    Renew(renew::Arguments),
+    /// Revoke one certificate; its holder keeps the others.
+    Revoke(RevokeArguments),
+    /// List certificates of devices and services.
+    List(list::Arguments),
+    /// Find certificates by what identifies them.
+    Search(list::SearchArguments),
 }
 
 #[derive(Debug, clap::Args)]
-struct ListArguments {
-    /// Of this service.
-    #[arg(long, value_name = "NAME")]
-    service: Option<String>,
-    /// Of this status: prepared, issued, superseded or revoked.
-    #[arg(long, value_name = "STATUS")]
-    status: Option<CertificateStatusKind>,
-    /// Of the issuer with this public key, as `leafgate ca show` shows it.
+struct RevokeArguments {
+    /// Its serial number, in hex as listed or with colons.
+    #[arg(value_parser = serial_number)]
+    serial: SerialNumber,
+    /// The public key of its issuer, where two issuers gave out the same serial number.
     #[arg(long, value_name = "HEX")]
     issuer: Option<SpkiHash>,
-    /// How many at most.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    limit: u32,
-    /// Go on where an earlier list ended.
-    #[arg(long, value_name = "NEXT")]
-    after: Option<Cursor<CertificateId>>,
+    /// Why, as revocation lists say it: unspecified, key-compromise, ca-compromise,
+    /// affiliation-changed, superseded, cessation-of-operation or privilege-withdrawn.
+    #[arg(long, value_name = "REASON", default_value = "unspecified")]
+    reason: RevocationReason,
 }
 
 /// Reads a serial number as leafgate or OpenSSL writes it.
@@ -72,117 +69,68 @@ fn serial_number(text: &str) -> Result<SerialNumber, String> {
 }
 
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliError> {
-    let registry = &arguments.registry;
+    let address = &arguments.registry;
+    let registry = match &arguments.command {
+        // The device itself asks, with its certificate.
+        Command::Renew(arguments) => return renew::run(address, context, arguments).await,
+        _ => &*address.open(context)?,
+    };
     match &arguments.command {
-        Command::List(arguments) => list(registry, context, arguments).await,
-        Command::Revoke {
-            serial,
-            issuer,
-            reason,
-        } => revoke(registry, context, *serial, *issuer, *reason).await,
+        Command::Issue { id, csr, out } => match (csr, out) {
+            (Some(csr), out) => device::sign(registry, context, id, csr, out.as_deref()).await,
+            (None, Some(out)) => device::issue(registry, context, id, out).await,
+            (None, None) => Err(CliError::usage("give --out, --csr or both")),
+        },
+        Command::Renew(arguments) => renew::run(address, context, arguments).await,
+        Command::Revoke(arguments) => revoke(registry, context, arguments).await,
+        Command::List(arguments) => list::list(registry, context, arguments).await,
+        Command::Search(arguments) => list::search(registry, context, arguments).await,
     }
-}
-
-async fn list(
-    registry: &RegistryArguments,
-    context: &Context,
-    arguments: &ListArguments,
-) -> Result<Exit, CliError> {
-    let query = CertificateQuery {
-        issuer: arguments.issuer,
-        holder: arguments
-            .service
-            .clone()
-            .map(|name| Holder::Service { name }),
-        status: arguments.status,
-        after: arguments.after.clone(),
-        limit: usize::try_from(arguments.limit).unwrap_or(usize::MAX),
-        ..CertificateQuery::default()
-    };
-    let page = registry.store().await?.find_certificates(&query).await?;
-    let list = CertificateList {
-        certificates: page.items.iter().map(HeldCertificate::from).collect(),
-        next_page_token: page.next.as_ref().map(ToString::to_string),
-    };
-    context.console.show(&list, |style| {
-        let now = context.clock.now();
-        let mut table = Table::new(&["CERTIFICATE", "HOLDER", "PROFILE", "STATUS", "EXPIRES"]);
-        for held in &list.certificates {
-            let certificate = &held.certificate;
-            table.push(vec![
-                certificate.serial.to_string().into(),
-                holder_of(held).into(),
-                certificate.profile.as_str().into(),
-                status_cell(certificate, now),
-                expiry_cell(certificate.not_after, now),
-            ]);
-        }
-        let next = list.next_page_token.as_deref();
-        table::page(&table, "certificate", next, style)
-    })?;
-    Ok(Exit::Done)
 }
 
 async fn revoke(
-    registry: &RegistryArguments,
+    registry: &dyn Registry,
     context: &Context,
-    serial: SerialNumber,
-    issuer: Option<SpkiHash>,
-    reason: RevocationReason,
+    arguments: &RevokeArguments,
 ) -> Result<Exit, CliError> {
+    let RevokeArguments {
+        serial,
+        issuer,
+        reason,
+    } = arguments;
     context
         .console
         .check_can_ask(&format!("revoke certificate {serial}"))?;
-    let certificate = find(&*registry.store().await?, serial, issuer).await?;
-    let holder = match &certificate.holder {
-        Holder::Device { id, .. } => format!("device {id}"),
-        Holder::Service { name } => format!("service {name}"),
+    let held = registry
+        .certificate(*serial, *issuer)
+        .await
+        .map_err(|error| match error.exit() {
+            Exit::NotFound => error.hint("leafgate certificate list shows those that there are"),
+            Exit::Usage | Exit::Conflict => error.hint("give --issuer HEX"),
+            _ => error,
+        })?;
+    let kind = if held.device.is_some() {
+        "device"
+    } else {
+        "service"
     };
+    let holder = format!("{kind} {}", holder_of(&held));
     context.console.confirm(&format!(
         "Revoke certificate {serial} of {holder} for good?"
     ))?;
-    let registrar = registry.registrar().await?;
-    let revoked = registrar
-        .revoke_certificate(serial, Some(certificate.issuer), reason, &context.act())
+    let revoked = registry
+        .revoke_certificate(*serial, held.certificate.issuer, *reason)
         .await?;
-    context
-        .console
-        .show(&HeldCertificate::from(&revoked), |_| {
-            format!(
-                "certificate {serial} of {holder} is revoked\n\
-                 Next: leafgate ca crl --out DIR puts it on the revocation list"
-            )
-        })?;
+    context.console.show(&revoked, |_| {
+        let done = format!("certificate {serial} of {holder} is revoked");
+        match registry.publishes_revocations() {
+            true => done,
+            false => {
+                format!("{done}\nNext: leafgate ca crl --out DIR puts it on the revocation list")
+            }
+        }
+    })?;
     Ok(Exit::Done)
-}
-
-/// The one certificate with this serial number.
-async fn find(
-    store: &dyn DeviceStore,
-    serial: SerialNumber,
-    issuer: Option<SpkiHash>,
-) -> Result<Certificate, CliError> {
-    let query = CertificateQuery {
-        serial: Some(serial),
-        issuer,
-        limit: 2,
-        ..CertificateQuery::default()
-    };
-    let mut found = store.find_certificates(&query).await?.items;
-    match (found.pop(), found.pop()) {
-        (None, _) => {
-            let error = CliError::from(RegistrarError::CertificateUnknown { serial });
-            Err(error.hint("leafgate certificate list shows those that there are"))
-        }
-        (Some(certificate), None) => Ok(certificate),
-        (Some(one), Some(other)) => {
-            let error = CliError::from(RegistrarError::CertificateAmbiguous {
-                serial,
-                issuers: [one.issuer, other.issuer],
-            });
-            Err(error.hint("give --issuer HEX"))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,54 +1,45 @@
 //! `leafgate device approve`, `disable`, `enable`, `quarantine`, `revoke` and `delete`.
 
 use leafgate_api::Device;
-use leafgate_registry::{Action, CertificateStatusKind, DeviceRecord, RevocationReason};
+use leafgate_registrar::DeviceAction;
+use leafgate_registry::{Action, CertificateStatusKind};
 
+use super::id;
 use super::view::colour_of;
-use super::{id, read};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::registry::RegistryArguments;
+use crate::cli::registry::Registry;
 use crate::cli::table::count;
 
 pub(super) async fn run(
-    registry: &RegistryArguments,
+    registry: &dyn Registry,
     context: &Context,
     id: &str,
-    action: Action,
-    reason: RevocationReason,
+    action: DeviceAction,
 ) -> Result<Exit, CliError> {
     let id = id::parse(id)?;
-    let final_act = matches!(action, Action::Revoke | Action::Delete);
-    if final_act {
-        context.console.check_can_ask(&format!("{action} {id}"))?;
-        let store = registry.store().await?;
-        let record = read::load(&*store, &id).await?;
-        context.console.confirm(&question(&record, action))?;
+    let verb = action.action();
+    if matches!(verb, Action::Revoke | Action::Delete) {
+        context.console.check_can_ask(&format!("{verb} {id}"))?;
+        if context.console.asks() {
+            let device = registry.device(&id).await?;
+            context.console.confirm(&question(&device, verb))?;
+        }
     }
-    let act = context.act();
-    let registrar = registry.registrar().await?;
-    let record = match action {
-        Action::Approve => registrar.approve(&id, &act).await,
-        Action::Enable => registrar.enable(&id, &act).await,
-        Action::Disable => registrar.disable(&id, &act).await,
-        Action::Quarantine => registrar.quarantine(&id, &act).await,
-        Action::Revoke => registrar.revoke(&id, reason, &act).await,
-        Action::Delete => registrar.delete(&id, &act).await,
-    }?;
-    context.console.show(&Device::from(&record), |style| {
-        let state = record.device.state;
-        let state = style.paint(colour_of(state), state.as_str());
-        format!("{id} is {state}{}", consequence(action))
+    let device = registry.change_state(&id, action).await?;
+    context.console.show(&device, |style| {
+        let state = style.paint(colour_of(device.state), device.state.as_str());
+        format!("{id} is {state}{}", consequence(verb))
     })?;
     Ok(Exit::Done)
 }
 
-fn question(record: &DeviceRecord, action: Action) -> String {
-    let id = &record.device.id;
-    let revocable = record
+fn question(device: &Device, action: Action) -> String {
+    let id = &device.id;
+    let revocable = device
         .certificates
         .iter()
-        .filter(|certificate| certificate.status.kind() != CertificateStatusKind::Revoked)
+        .filter(|certificate| certificate.status != CertificateStatusKind::Revoked)
         .count();
     let certificates = match revocable {
         0 => String::new(),

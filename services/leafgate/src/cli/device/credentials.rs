@@ -4,29 +4,28 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use leafgate_api::Device;
+use leafgate_api::{Device, RegisterDevice};
 use leafgate_identity::DeviceId;
-use leafgate_registrar::{CertificateKey, DeviceCredentials};
-use leafgate_registry::NewDevice;
 use leafgate_runtime::Clock;
+use secrecy::SecretString;
 use serde::Serialize;
 
 use super::{RegisterArguments, attributes, id};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::files::{
-    LOST_CERTIFICATE, draft_public, explain_files, make_folder, prepare_credentials, publish,
-    read_text, write_credentials,
+    LOST_CERTIFICATE, draft_public, explain_files, make_folder, make_key, prepare_credentials,
+    publish, read_text, write_credentials,
 };
 use crate::cli::moment::relative;
-use crate::cli::registry::RegistryArguments;
-use crate::local::{CredentialFiles, new_device};
+use crate::cli::registry::{DeviceCertificate, Registry};
+use crate::local::CredentialFiles;
 
 /// A device as always, with what was made for it.
 #[derive(Serialize)]
 struct CredentialsView<'a> {
     #[serde(flatten)]
-    device: Device,
+    device: &'a Device,
     #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<Files<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,63 +42,60 @@ struct Files<'a> {
 }
 
 pub(super) async fn register(
-    registry: &RegistryArguments,
+    registry: &dyn Registry,
     context: &Context,
     arguments: &RegisterArguments,
 ) -> Result<Exit, CliError> {
     let new = described(arguments)?;
     let id = new.id.clone();
-    let act = context.act();
-    let registrar = registry.registrar().await?;
     let Some(out) = &arguments.out else {
-        let record = registrar.register(new, &act).await?;
-        context.console.show(&Device::from(&record), |_| {
+        let device = registry.register(new).await?;
+        context.console.show(&device, |_| {
             let next = if arguments.pending {
                 format!("leafgate device approve {id}   lets it in")
             } else {
                 format!("leafgate device issue {id} --out DIR, or device sign {id} --csr FILE")
             };
-            let device_type = &record.device.device_type;
-            format!(
-                "{id} ({device_type}) is registered and {}\nNext: {next}",
-                record.device.state
-            )
+            let Device {
+                device_type, state, ..
+            } = &device;
+            format!("{id} ({device_type}) is registered and {state}\nNext: {next}")
         })?;
         return Ok(Exit::Done);
     };
-    let folder = DeviceFolder::prepare(registry, out, &id)?;
-    let credentials = registrar
-        .register_with_certificate(new, CertificateKey::New, &act)
-        .await?;
-    folder.finish(&id, &credentials, context, "is registered and active")
+    let folder = DeviceFolder::prepare(registry, out, &id).await?;
+    let (key, csr) = make_key(&id)?;
+    let made = registry.register_with_certificate(new, &csr).await?;
+    folder.finish(&made, &key, context, "is registered and active")
 }
 
 /// What the arguments say of the new device.
-fn described(arguments: &RegisterArguments) -> Result<NewDevice, CliError> {
-    let id = id::parse(&arguments.id)?;
-    Ok(NewDevice {
-        pending: arguments.pending,
+fn described(arguments: &RegisterArguments) -> Result<RegisterDevice, CliError> {
+    Ok(RegisterDevice {
+        id: id::parse(&arguments.id)?,
+        device_type: arguments.device_type.clone(),
         site: arguments.site.clone(),
         attributes: attributes(&arguments.attributes)?,
-        ..new_device(id, &arguments.device_type)
+        trust_domain: arguments.trust_domain.clone(),
+        pending: arguments.pending,
     })
 }
 
-pub(super) async fn issue(
-    registry: &RegistryArguments,
+pub(in crate::cli) async fn issue(
+    registry: &dyn Registry,
     context: &Context,
     id: &str,
     out: &Path,
 ) -> Result<Exit, CliError> {
     let id = id::parse(id)?;
-    let registrar = registry.registrar().await?;
-    let folder = DeviceFolder::prepare(registry, out, &id)?;
-    let credentials = registrar.issue_with_new_key(&id, &context.act()).await?;
-    folder.finish(&id, &credentials, context, "has a new certificate")
+    let folder = DeviceFolder::prepare(registry, out, &id).await?;
+    let (key, csr) = make_key(&id)?;
+    let made = registry.issue(&id, &csr).await?;
+    folder.finish(&made, &key, context, "has a new certificate")
 }
 
-pub(super) async fn sign(
-    registry: &RegistryArguments,
+pub(in crate::cli) async fn sign(
+    registry: &dyn Registry,
     context: &Context,
     id: &str,
     csr: &Path,
@@ -107,7 +103,6 @@ pub(super) async fn sign(
 ) -> Result<Exit, CliError> {
     let id = id::parse(id)?;
     let csr = read_text(csr)?;
-    let registrar = registry.registrar().await?;
     let draft = out.map(|out| {
         if out.is_dir() {
             draft_public(&out.join(format!("{id}.crt")))
@@ -116,14 +111,17 @@ pub(super) async fn sign(
         }
     });
     let draft = draft.transpose()?;
-    let credentials = registrar.sign_csr(&id, &csr, &context.act()).await?;
-    let chain = &credentials.issued.chain_pem;
+    let DeviceCertificate {
+        device,
+        certificate,
+    } = registry.issue(&id, &csr).await?;
+    let chain = &certificate.chain;
     let file = draft.as_ref().map(|draft| draft.path().to_owned());
     if let Some(draft) = draft {
         publish(draft, chain).map_err(|error| error.hint(LOST_CERTIFICATE))?;
     }
     let view = CredentialsView {
-        device: Device::from(&credentials.device),
+        device: &device,
         files: file.as_ref().map(|file| Files {
             certificate: file,
             key: None,
@@ -135,7 +133,7 @@ pub(super) async fn sign(
         None => chain.clone(),
         Some(file) => format!(
             "{id} has a new certificate, which expires {}\n  {}",
-            relative(credentials.issued.validity.not_after, context.clock.now()),
+            relative(certificate.not_after, context.clock.now()),
             file.display(),
         ),
     })?;
@@ -151,10 +149,14 @@ struct DeviceFolder {
 impl DeviceFolder {
     /// Makes the folder with `ca.crt` and finds places for the other files, before anything is
     /// issued that could not be written then.
-    fn prepare(registry: &RegistryArguments, path: &Path, id: &DeviceId) -> Result<Self, CliError> {
+    async fn prepare(
+        registry: &dyn Registry,
+        path: &Path,
+        id: &DeviceId,
+    ) -> Result<Self, CliError> {
+        let root = registry.root_certificate().await?;
         make_folder(path)?;
         let ca = path.join("ca.crt");
-        let root = read_text(&registry.authorities()?.root_certificate())?;
         match fs::read_to_string(&ca) {
             Ok(present) if present == root => {}
             Ok(_) => {
@@ -178,17 +180,20 @@ impl DeviceFolder {
     /// Writes certificate and key, and tells where they are.
     fn finish(
         self,
-        id: &DeviceId,
-        credentials: &DeviceCredentials,
+        made: &DeviceCertificate,
+        private_key: &SecretString,
         context: &Context,
         done: &str,
     ) -> Result<Exit, CliError> {
         let Self { ca, files } = self;
+        let DeviceCertificate {
+            device,
+            certificate: issued,
+        } = made;
         let (certificate, key) = (files.certificate().to_owned(), files.key().to_owned());
-        let secret = credentials.private_key_pem.as_ref();
-        write_credentials(files, &credentials.issued.chain_pem, secret)?;
+        write_credentials(files, &issued.chain, Some(private_key))?;
         let view = CredentialsView {
-            device: Device::from(&credentials.device),
+            device,
             files: Some(Files {
                 certificate: &certificate,
                 key: Some(&key),
@@ -197,7 +202,7 @@ impl DeviceFolder {
             certificate_pem: None,
         };
         context.console.show(&view, |_| {
-            let expires = relative(credentials.issued.validity.not_after, context.clock.now());
+            let expires = relative(issued.not_after, context.clock.now());
             let files = explain_files(&[
                 (
                     &certificate,
@@ -206,7 +211,7 @@ impl DeviceFolder {
                 (&key, "its key, for the device alone"),
                 (&ca, "what it trusts"),
             ]);
-            format!("{id} {done}\n{files}")
+            format!("{} {done}\n{files}", device.id)
         })?;
         Ok(Exit::Done)
     }

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use clap::ArgGroup;
-use leafgate_registry::{Device, DeviceEdit};
+use leafgate_api::ReplaceDevice;
+use leafgate_identity::DeviceId;
+use leafgate_registrar::RegistrarError;
+use leafgate_registry::BuildChangeError;
 use leafgate_runtime::Clock;
 
 use super::read::describe;
 use super::{id, name_and_value};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::registry::RegistryArguments;
+use crate::cli::registry::Registry;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -39,17 +42,14 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(
-    registry: &RegistryArguments,
+    registry: &dyn Registry,
     context: &Context,
     arguments: &Arguments,
 ) -> Result<Exit, CliError> {
     let id = id::parse(&arguments.id)?;
     arguments.check_names()?;
-    let registrar = registry.registrar().await?;
-    let record = registrar
-        .edit_with(&id, |device| arguments.edit(device), &context.act())
-        .await?;
-    let device = leafgate_api::Device::from(&record);
+    let edit = |device: &ReplaceDevice| arguments.edit(&id, device);
+    let device = registry.edit(&id, &edit).await?;
     context.console.show(&device, |style| {
         describe(&device, context.clock.now(), style)
     })?;
@@ -71,21 +71,33 @@ impl Arguments {
         }
     }
 
-    fn edit(&self, device: &Device) -> Result<DeviceEdit, CliError> {
-        let site = match &self.site {
-            Some(site) => Some(Some(site.clone())),
-            None => self.no_site.then_some(None),
+    /// What the device is to become.
+    fn edit(&self, id: &DeviceId, device: &ReplaceDevice) -> Result<ReplaceDevice, CliError> {
+        let edited = ReplaceDevice {
+            device_type: self
+                .device_type
+                .clone()
+                .unwrap_or_else(|| device.device_type.clone()),
+            site: match &self.site {
+                None if self.no_site => None,
+                None => device.site.clone(),
+                site => site.clone(),
+            },
+            attributes: self.attributes_of(id, device)?,
         };
-        Ok(DeviceEdit {
-            device_type: self.device_type.clone(),
-            site,
-            attributes: Some(self.attributes_of(device)?),
-        })
+        if edited == *device {
+            let unchanged = BuildChangeError::Unchanged { id: id.clone() };
+            return Err(RegistrarError::Change(unchanged).into());
+        }
+        Ok(edited)
     }
 
     /// The attributes that the device is to have.
-    fn attributes_of(&self, device: &Device) -> Result<BTreeMap<String, String>, CliError> {
-        let id = &device.id;
+    fn attributes_of(
+        &self,
+        id: &DeviceId,
+        device: &ReplaceDevice,
+    ) -> Result<BTreeMap<String, String>, CliError> {
         let mut attributes = device.attributes.clone();
         for name in &self.removed {
             if attributes.remove(name).is_none() {

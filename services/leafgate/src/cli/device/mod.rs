@@ -1,27 +1,36 @@
 //! `leafgate device`.
 
+mod bulk;
 mod change;
 mod credentials;
 mod edit;
+mod explain;
+mod export;
+mod filter;
 mod id;
+mod import;
 mod read;
+mod sessions;
 mod view;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use leafgate_identity::DeviceId;
-use leafgate_registry::{Action, Cursor, DeviceState, RevocationReason};
+use leafgate_identity::TrustDomainName;
+use leafgate_registrar::DeviceAction;
+use leafgate_registry::RevocationReason;
 
+pub(super) use self::credentials::{issue, sign};
+use self::filter::FilterArguments;
 pub(super) use self::id::parse as parse_id;
 use super::Context;
 use super::error::{CliError, Exit};
-use super::registry::RegistryArguments;
+use super::registry::{Part, RegistryAddress};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    registry: RegistryArguments,
+    registry: RegistryAddress,
     #[command(subcommand)]
     command: Command,
 }
@@ -73,6 +82,24 @@ enum Command {
         /// The device.
         id: String,
     },
+    /// Tell whether a device would be let in now, with which rights, or why not.
+    Explain(explain::Arguments),
+    /// List a device's live sessions.
+    Sessions {
+        /// The device.
+        id: String,
+    },
+    /// End a device's live sessions; it may come back at once.
+    Disconnect {
+        /// The device.
+        id: String,
+    },
+    /// Register many devices, each for itself; what is registered just so already is left as it is.
+    Import(import::Arguments),
+    /// Write many devices (NDJSON), one on each line, as `show --output json` has them.
+    Export(export::Arguments),
+    /// Approve, enable, disable, quarantine, revoke or delete many devices, once their number is confirmed.
+    Bulk(bulk::Arguments),
     /// Issue a certificate for the key in a certificate request.
     Sign {
         /// The device.
@@ -108,6 +135,9 @@ struct RegisterArguments {
     /// The only site at which it may log in.
     #[arg(long, value_name = "SITE")]
     site: Option<String>,
+    /// Its trust domain, where there are several.
+    #[arg(long, value_name = "NAME")]
+    trust_domain: Option<TrustDomainName>,
     /// Let it wait for `leafgate device approve`.
     #[arg(long, conflicts_with = "out")]
     pending: bool,
@@ -118,24 +148,13 @@ struct RegisterArguments {
 
 #[derive(Debug, clap::Args)]
 struct ListArguments {
-    /// In this state; deleted ones are listed only when asked for.
-    #[arg(long, value_name = "STATE")]
-    state: Option<DeviceState>,
-    /// Of this type.
-    #[arg(long = "type", value_name = "TYPE")]
-    device_type: Option<String>,
-    /// With this attribute.
-    #[arg(long = "attr", value_name = "NAME=VALUE", value_parser = name_and_value)]
-    attribute: Option<(String, String)>,
-    /// With an id that begins with this, case included.
-    #[arg(long, value_name = "TEXT")]
-    prefix: Option<String>,
-    /// How many at most.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    limit: u32,
-    /// Go on where an earlier list ended.
-    #[arg(long, value_name = "NEXT")]
-    after: Option<Cursor<DeviceId>>,
+    #[command(flatten)]
+    filter: FilterArguments,
+    /// Show where each has a session; the servers are asked about one device after the other.
+    #[arg(long)]
+    sessions: bool,
+    #[command(flatten)]
+    part: Part,
 }
 
 /// The attributes that `--attr` names, each once.
@@ -158,22 +177,25 @@ pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliError> {
-    let registry = &arguments.registry;
-    let change =
-        |id, action| change::run(registry, context, id, action, RevocationReason::Unspecified);
+    let registry = &*arguments.registry.open(context)?;
+    let change = |id, action| change::run(registry, context, id, action);
     match &arguments.command {
         Command::Register(arguments) => credentials::register(registry, context, arguments).await,
         Command::List(arguments) => read::list(registry, context, arguments).await,
         Command::Show { id } => read::show(registry, context, id).await,
         Command::Edit(arguments) => edit::run(registry, context, arguments).await,
-        Command::Approve { id } => change(id, Action::Approve).await,
-        Command::Disable { id } => change(id, Action::Disable).await,
-        Command::Enable { id } => change(id, Action::Enable).await,
-        Command::Quarantine { id } => change(id, Action::Quarantine).await,
-        Command::Revoke { id, reason } => {
-            change::run(registry, context, id, Action::Revoke, *reason).await
-        }
-        Command::Delete { id } => change(id, Action::Delete).await,
+        Command::Approve { id } => change(id, DeviceAction::Approve).await,
+        Command::Disable { id } => change(id, DeviceAction::Disable).await,
+        Command::Enable { id } => change(id, DeviceAction::Enable).await,
+        Command::Quarantine { id } => change(id, DeviceAction::Quarantine).await,
+        Command::Revoke { id, reason } => change(id, DeviceAction::Revoke(*reason)).await,
+        Command::Delete { id } => change(id, DeviceAction::Delete).await,
+        Command::Explain(arguments) => explain::run(registry, context, arguments).await,
+        Command::Sessions { id } => sessions::list(registry, context, id).await,
+        Command::Disconnect { id } => sessions::disconnect(registry, context, id).await,
+        Command::Import(arguments) => import::run(registry, context, arguments).await,
+        Command::Export(arguments) => export::run(registry, context, arguments).await,
+        Command::Bulk(arguments) => bulk::run(registry, context, arguments).await,
         Command::Sign { id, csr, out } => {
             credentials::sign(registry, context, id, csr, out.as_deref()).await
         }

@@ -1,9 +1,10 @@
 //! `leafgate device list` and `show`.
 
-use leafgate_api::{Device, DeviceList};
+use futures::{StreamExt, TryStreamExt, stream};
+use leafgate_api::{Device, DeviceList, Session, SessionList};
 use leafgate_identity::UnixMs;
-use leafgate_registry::{DeviceRecord, Query};
 use leafgate_runtime::Clock;
+use serde::Serialize;
 
 use super::view::{colour_of, table_of_certificates, table_of_devices};
 use super::{ListArguments, id};
@@ -11,56 +12,82 @@ use crate::cli::Context;
 use crate::cli::console::{Style, plain};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::moment::relative;
-use crate::cli::registry::RegistryArguments;
+use crate::cli::registry::Registry;
 use crate::cli::table::{self, NONE};
 
+/// Devices whose sessions are asked for at a time.
+const AT_ONCE: usize = 8;
+
 pub(super) async fn list(
-    registry: &RegistryArguments,
+    registry: &dyn Registry,
     context: &Context,
     arguments: &ListArguments,
 ) -> Result<Exit, CliError> {
-    let query = Query {
-        state: arguments.state,
-        device_type: arguments.device_type.clone(),
-        attribute: arguments.attribute.clone(),
-        id_prefix: arguments.prefix.clone(),
-        after: arguments.after.clone(),
-        limit: usize::try_from(arguments.limit).unwrap_or(usize::MAX),
-        ..Query::default()
+    let now = context.clock.now();
+    let filter = arguments.filter.at(now);
+    let DeviceList {
+        devices,
+        next_page_token,
+    } = registry.devices(&filter, &arguments.part).await?;
+    let sessions = if arguments.sessions {
+        Some(sessions_of(registry, &devices).await?)
+    } else {
+        None
     };
-    let page = registry.store().await?.find(&query).await?;
-    let list = DeviceList {
-        devices: page.items.iter().map(Device::from).collect(),
-        next_page_token: page.next.as_ref().map(ToString::to_string),
+    let mut listed = sessions.into_iter().flatten();
+    let view = ListView {
+        devices: devices
+            .iter()
+            .map(|device| Listed {
+                device,
+                sessions: listed.next(),
+            })
+            .collect(),
+        next_page_token,
     };
-    context.console.show(&list, |style| {
-        let table = table_of_devices(&list.devices, context.clock.now());
-        table::page(&table, "device", list.next_page_token.as_deref(), style)
+    context.console.show(&view, |style| {
+        let table = table_of_devices(&view.devices, now);
+        table::page(&table, "device", view.next_page_token.as_deref(), style)
     })?;
     Ok(Exit::Done)
 }
 
+#[derive(Serialize)]
+struct ListView<'a> {
+    devices: Vec<Listed<'a>>,
+    next_page_token: Option<String>,
+}
+
+/// A device as listed.
+#[derive(Serialize)]
+pub(super) struct Listed<'a> {
+    #[serde(flatten)]
+    pub(super) device: &'a Device,
+    /// Where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sessions: Option<Vec<Session>>,
+}
+
+/// The sessions of each device. Those that are not let in any more are asked about too: that they have none shows it.
+async fn sessions_of(
+    registry: &dyn Registry,
+    devices: &[Device],
+) -> Result<Vec<Vec<Session>>, CliError> {
+    let asked = devices.iter().map(|device| registry.sessions(&device.id));
+    let lists: Vec<SessionList> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+    Ok(lists.into_iter().map(|list| list.sessions).collect())
+}
+
 pub(super) async fn show(
-    registry: &RegistryArguments,
+    registry: &dyn Registry,
     context: &Context,
     id: &str,
 ) -> Result<Exit, CliError> {
-    let id = id::parse(id)?;
-    let store = registry.store().await?;
-    let device = Device::from(&load(&*store, &id).await?);
+    let device = registry.device(&id::parse(id)?).await?;
     context.console.show(&device, |style| {
         describe(&device, context.clock.now(), style)
     })?;
     Ok(Exit::Done)
-}
-
-/// The device's record.
-pub(super) async fn load(
-    store: &dyn leafgate_registry::DeviceStore,
-    id: &leafgate_identity::DeviceId,
-) -> Result<DeviceRecord, CliError> {
-    let unknown = || leafgate_registrar::RegistrarError::DeviceUnknown { id: id.clone() };
-    Ok(store.load(id).await?.ok_or_else(unknown)?)
 }
 
 /// A device at length.

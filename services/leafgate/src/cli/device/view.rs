@@ -1,19 +1,23 @@
 //! Devices as commands show them.
 
-use leafgate_api::{Certificate, Device};
+use leafgate_api::{Certificate, Device, Session};
 use leafgate_identity::UnixMs;
 use leafgate_registry::DeviceState;
 
+use super::read::Listed;
 use crate::cli::certificate::{admits, describe_status, expiry_cell, status_cell};
 use crate::cli::console::Colour;
 use crate::cli::table::{Cell, NONE, Table};
 
 /// Devices in a table.
-pub(super) fn table_of_devices(devices: &[Device], now: UnixMs) -> Table {
-    let mut table = Table::new(&["ID", "STATE", "TYPE", "SITE", "CERTIFICATE", "EXPIRES"]);
-    for device in devices {
+pub(super) fn table_of_devices(devices: &[Listed<'_>], now: UnixMs) -> Table {
+    let mut heading = vec!["ID", "STATE", "TYPE", "SITE", "CERTIFICATE", "EXPIRES"];
+    let with_sessions = devices.iter().any(|listed| listed.sessions.is_some());
+    heading.extend(with_sessions.then_some("SESSIONS"));
+    let mut table = Table::new(&heading);
+    for Listed { device, sessions } in devices {
         let certificate = current_certificate(device, now);
-        table.push(vec![
+        let mut row = vec![
             device.id.as_str().into(),
             state_cell(device.state),
             device.device_type.as_str().into(),
@@ -25,9 +29,22 @@ pub(super) fn table_of_devices(devices: &[Device], now: UnixMs) -> Table {
             certificate.map_or(NONE.into(), |certificate| {
                 expiry_cell(certificate.not_after, now)
             }),
-        ]);
+        ];
+        row.extend(sessions.as_deref().map(sessions_cell));
+        table.push(row);
     }
     table.without_empty_column("SITE")
+}
+
+fn sessions_cell(sessions: &[Session]) -> Cell {
+    let shown = sessions
+        .iter()
+        .map(|session| format!("{} (cid {})", session.server_name, session.cid));
+    let shown: Vec<String> = shown.collect();
+    match shown.is_empty() {
+        true => NONE.into(),
+        false => shown.join(", ").into(),
+    }
 }
 
 /// The certificate that the device most likely uses: the newest that counts, or else the newest.
@@ -154,6 +171,10 @@ mod tests {
 ID     STATE    TYPE   CERTIFICATE        EXPIRES
 0002   active   pump   3f3f…3f (issued)   in 6 days
 0002   active   pump   none               –";
+        let devices = devices.each_ref().map(|device| Listed {
+            device,
+            sessions: None,
+        });
         assert_eq!(
             table_of_devices(&devices, NOW).render(Style::PLAIN),
             expected

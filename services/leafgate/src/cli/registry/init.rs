@@ -1,39 +1,24 @@
-//! The registry that a command works on, and `leafgate registry`, which makes one.
+//! `leafgate registry`, which makes one.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use leafgate_pki::{CaDirectory, RootKey};
-use leafgate_registrar::{Registrar, start_epoch};
-use leafgate_registry::{DeviceStore, Epoch};
+use leafgate_pki::RootKey;
+use leafgate_registrar::start_epoch;
+use leafgate_registry::Epoch;
 use leafgate_runtime::read_secret;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::Context;
-use super::error::{CliError, Exit};
-use super::files::explain_files;
-use super::first_key;
-use crate::local::{LocalDir, OpenLocalDirError, make_registrar, open_existing_registrar};
-use crate::wiring::{open_local_store, open_local_store_read_only};
-
-/// Which registry to work on.
-#[derive(Debug, clap::Args)]
-pub(crate) struct RegistryArguments {
-    /// The folder of the registry.
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        env = "LEAFGATE_DIR",
-        default_value = ".leafgate"
-    )]
-    dir: PathBuf,
-}
+use super::RegistryArguments;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::files::explain_files;
+use crate::cli::{Context, first_key};
+use crate::local::{LocalDir, make_registrar};
+use crate::wiring::open_local_store;
 
 /// `leafgate registry`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     registry: RegistryArguments,
     #[command(subcommand)]
@@ -87,7 +72,10 @@ struct InitView<'a> {
     root_key: Option<&'a Path>,
 }
 
-pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliError> {
+pub(in crate::cli) async fn run(
+    arguments: &Arguments,
+    context: &Context,
+) -> Result<Exit, CliError> {
     let (root_out, passphrase_file, config, admin_key_out) = match &arguments.command {
         Command::Init {
             root_out,
@@ -179,44 +167,4 @@ async fn init(
         )
     })?;
     Ok(Exit::Done)
-}
-
-impl RegistryArguments {
-    /// The folder, if there is a registry in it: none is made by the way, least of all in order
-    /// to be found sound.
-    fn open_dir(&self) -> Result<LocalDir, CliError> {
-        let missing = || {
-            let dir = self.dir.display();
-            CliError::new(Exit::Unreachable, format!("{dir} holds no registry")).hint(format!(
-                "run `leafgate dev --dir {dir}` for one with servers to play with, or \
-                 `leafgate registry init --dir {dir}`; or name another folder with --dir"
-            ))
-        };
-        let dir = match LocalDir::open(&self.dir) {
-            Err(OpenLocalDirError::Missing { .. }) => return Err(missing()),
-            opened => opened?,
-        };
-        match dir.registry().try_exists() {
-            Ok(false) => Err(missing()),
-            // Opening it tells better what is wrong.
-            Ok(true) | Err(_) => Ok(dir),
-        }
-    }
-
-    /// The store, for reading.
-    pub(crate) async fn store(&self) -> Result<Arc<dyn DeviceStore>, CliError> {
-        let dir = self.open_dir()?;
-        Ok(open_local_store_read_only(&dir.registry()).await?)
-    }
-
-    /// Who carries out changes.
-    pub(crate) async fn registrar(&self) -> Result<Registrar, CliError> {
-        Ok(open_existing_registrar(&self.open_dir()?).await?)
-    }
-
-    /// The files of the authorities.
-    pub(crate) fn authorities(&self) -> Result<CaDirectory, CliError> {
-        let opened = CaDirectory::open(&self.open_dir()?.ca());
-        opened.map_err(|error| CliError::caused(Exit::Unreachable, &error))
-    }
 }
