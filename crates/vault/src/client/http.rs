@@ -259,8 +259,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn paths_go_below_the_address() {
+    #[tokio::test]
+    async fn paths_go_below_the_address() {
         let settings = |address: &str| Settings {
             address: address.to_owned(),
             namespace: None,
