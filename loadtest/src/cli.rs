@@ -1,11 +1,14 @@
+use std::fmt::Display;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 use crate::decide::{DecideArgs, decide};
+use crate::issue::{IssueArgs, issue};
 use crate::record::record;
 use crate::report::Report;
 
@@ -23,17 +26,31 @@ enum Command {
     Decide {
         #[command(flatten)]
         args: DecideArgs,
-        /// How to print the result.
-        #[arg(long, value_enum, default_value = "table")]
-        output: Output,
-        /// Add the result to the table in this Markdown document.
-        #[arg(long, value_name = "FILE")]
-        record: Option<PathBuf>,
+        #[command(flatten)]
+        result: ResultArgs,
         /// Fail where leafgate takes more than this share of the peer's CPU, under the first
         /// load.
         #[arg(long, value_name = "RATIO")]
         max_ratio: Option<f64>,
     },
+    /// What it costs to sign certificate requests over HTTPS on PostgreSQL, beside Vault's PKI engine on files.
+    Issue {
+        #[command(flatten)]
+        args: IssueArgs,
+        #[command(flatten)]
+        result: ResultArgs,
+    },
+}
+
+/// What becomes of the result.
+#[derive(Debug, Args)]
+struct ResultArgs {
+    /// How to print the result.
+    #[arg(long, value_enum, default_value = "table")]
+    output: Output,
+    /// Add the result to the table in this Markdown document.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -67,26 +84,46 @@ fn execute(cli: Cli) -> Result<()> {
 }
 
 async fn run(cli: Cli) -> Result<()> {
-    let Command::Decide {
-        args,
-        output,
-        record: document,
-        max_ratio,
-    } = cli.command;
     let mut progress = io::stderr();
-    let report = tokio::select! {
-        report = decide(&args, &mut progress) => report?,
+    match cli.command {
+        Command::Decide {
+            args,
+            result,
+            max_ratio,
+        } => {
+            let report = uninterrupted(decide(&args, &mut progress)).await?;
+            result.tell(&report, |path| record(&report, path))?;
+            check_ratio(&report, max_ratio)
+        }
+        Command::Issue { args, result } => {
+            let report = uninterrupted(issue(&args, &mut progress)).await?;
+            result.tell(&report, |path| report.record(path))
+        }
+    }
+}
+
+async fn uninterrupted<T>(run: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        report = run => report,
         // Dropping the run ends its processes and removes its files.
         _ = tokio::signal::ctrl_c() => bail!("interrupted"),
-    };
-    match output {
-        Output::Table => writeln!(io::stdout(), "{report}")?,
-        Output::Json => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&report)?)?,
     }
-    if let Some(document) = document {
-        record(&report, &document)?;
+}
+
+impl ResultArgs {
+    fn tell(
+        &self,
+        report: &(impl Display + Serialize),
+        record: impl Fn(&Path) -> Result<()>,
+    ) -> Result<()> {
+        match self.output {
+            Output::Table => writeln!(io::stdout(), "{report}")?,
+            Output::Json => {
+                writeln!(io::stdout(), "{}", serde_json::to_string_pretty(report)?)?;
+            }
+        }
+        self.record.as_deref().map_or(Ok(()), record)
     }
-    check_ratio(&report, max_ratio)
 }
 
 fn check_ratio(report: &Report, max_ratio: Option<f64>) -> Result<()> {

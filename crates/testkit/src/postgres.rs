@@ -168,6 +168,15 @@ impl PostgresServer {
         self.port
     }
 
+    /// Its processes, whose CPU time is what it costs.
+    pub fn process_ids(&self) -> Vec<u32> {
+        let running = self.running();
+        let postmaster = running.as_ref().expect("a running server").id();
+        let mut ids = children_of(postmaster);
+        ids.push(postmaster);
+        ids
+    }
+
     /// Stops it in order: connections are cut, what was committed is kept. Fine if it is stopped.
     pub fn stop(&self) {
         let mut running = self.running();
