@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
+use tokio::runtime::Builder;
 
 use crate::decide::{DecideArgs, decide};
 use crate::issue::{IssueArgs, issue};
 use crate::record::record;
+use crate::registry::{RegistryArgs, registry};
 use crate::report::Report;
 
 /// Loads leafgate over real nats-servers and says what it costs.
@@ -37,6 +39,13 @@ enum Command {
     Issue {
         #[command(flatten)]
         args: IssueArgs,
+        #[command(flatten)]
+        result: ResultArgs,
+    },
+    /// What a large registry costs: import, look-ups, searches, revocation lists and OCSP.
+    Registry {
+        #[command(flatten)]
+        args: RegistryArgs,
         #[command(flatten)]
         result: ResultArgs,
     },
@@ -72,8 +81,13 @@ pub fn main() -> ExitCode {
 }
 
 fn execute(cli: Cli) -> Result<()> {
-    // One thread: load and replies share a core with nats-server and the service as it is.
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let mut runtime = match cli.command {
+        // One thread: load and replies share a core with nats-server and the service as it is.
+        Command::Decide { .. } | Command::Issue { .. } => Builder::new_current_thread(),
+        // The import runs in this process, on as many threads as in a service.
+        Command::Registry { .. } => Builder::new_multi_thread(),
+    };
+    let runtime = runtime
         .enable_all()
         .build()
         .context("can't start the runtime")?;
@@ -97,6 +111,10 @@ async fn run(cli: Cli) -> Result<()> {
         }
         Command::Issue { args, result } => {
             let report = uninterrupted(issue(&args, &mut progress)).await?;
+            result.tell(&report, |path| report.record(path))
+        }
+        Command::Registry { args, result } => {
+            let report = uninterrupted(registry(&args, &mut progress)).await?;
             result.tell(&report, |path| report.record(path))
         }
     }

@@ -13,7 +13,7 @@ use leafgate_access::{Authority, NewApiKey, Role, Scope};
 use leafgate_identity::{
     Binding, CnPattern, DeviceId, TrustDomain, TrustDomainName, TrustDomains, UnixMs,
 };
-use leafgate_pki::{CaDirectory, EmbeddedCa, Intermediate, RootKey};
+use leafgate_pki::{CaDirectory, EmbeddedCa, Intermediate, Issuer as _, RootKey};
 use leafgate_processes::Child;
 use leafgate_registrar::{Imported, Issuers, Registrar, RegistrarError};
 use leafgate_registry::{Act, Actor, DeviceStore, NewDevice};
@@ -53,7 +53,6 @@ pub(crate) struct RegistryProcess {
     pub(crate) api: HttpServer,
     /// Revocation lists and OCSP.
     pub(crate) status: HttpServer,
-    health: HttpServer,
 }
 
 impl Site {
@@ -81,7 +80,7 @@ impl Site {
         let devices = self.devices_ca()?;
         let domains = TrustDomains::try_from(vec![TrustDomain {
             name: TrustDomainName::parse(TRUST_DOMAIN)?,
-            issuers: vec![leafgate_pki::Issuer::spki(&devices)],
+            issuers: vec![devices.spki()],
             cn_pattern: CnPattern::default(),
             binding: Binding::Issued,
         }])?;
@@ -152,7 +151,8 @@ impl Site {
         self.servers.certificate_pem()
     }
 
-    /// Starts a registry, with everything as shipped, on the store at this URL, and waits until it serves.
+    /// Starts a registry, with everything as shipped, on the store at this URL, and waits until it serves
+    /// the API and devices' revocation list.
     pub(crate) async fn start_registry(
         &self,
         binary: &Path,
@@ -182,10 +182,20 @@ impl Site {
                 Ok(answer.ok().filter(|answer| answer.status == 200))
             })
             .await?;
+        let status = HttpServer::plain(address(&started, " status=")?);
+        let spki = self.devices_ca()?.spki();
+        child
+            .wait_until("a revocation list", START_LIMIT, async || {
+                let path = format!("/crl/{spki}.crl");
+                let request = Request::get(path).header("host", "localhost");
+                let request = request.body(Whole::empty());
+                let answer = status.ask(request.map_err(std::io::Error::other)?).await;
+                Ok(answer.ok().filter(|answer| answer.status == 200))
+            })
+            .await?;
         Ok(RegistryProcess {
+            status,
             api: HttpServer::with_tls(address(&started, " api=")?, self.server_ca_pem())?,
-            status: HttpServer::plain(address(&started, " status=")?),
-            health,
             child,
         })
     }
@@ -223,13 +233,6 @@ issuers = [{:?}]
 impl RegistryProcess {
     pub(crate) fn process(&self) -> Result<Pid> {
         Ok(Pid::from_raw(i32::try_from(self.child.pid())?))
-    }
-
-    /// What it counts of itself.
-    pub(crate) async fn metrics(&self) -> Result<String> {
-        let request = Request::get("/metrics").header("host", "localhost");
-        let reply = self.health.ask(request.body(Whole::empty())?).await?;
-        Ok(String::from_utf8_lossy(&reply.body).into_owned())
     }
 
     /// The end of its log, for errors.

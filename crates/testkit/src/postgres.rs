@@ -377,6 +377,13 @@ impl PostgresDatabase<'_> {
         )
     }
 
+    /// Its name and its URL; it then stays as long as the server.
+    pub fn keep(self) -> (String, String) {
+        let kept = (self.name.clone(), self.url());
+        std::mem::forget(self);
+        kept
+    }
+
     /// Runs SQL in it as superuser, and gives the result: a line for each row.
     pub fn sql(&self, sql: &str) -> String {
         self.server.sql(&self.name, sql)
