@@ -18,6 +18,8 @@ use nix::unistd::Pid;
 
 use self::certificates::{Wish, check};
 use self::leafgate::LeafgateIssuer;
+#[cfg(test)]
+pub(crate) use self::report::TABLE;
 pub use self::report::{IssueFigures, IssueReport, IssueRow};
 use self::vault::VaultIssuer;
 use crate::http::{HttpServer, Replies, Whole};

@@ -111,6 +111,16 @@ mod tests {
     use super::*;
     use crate::report::tests::sample;
 
+    #[test]
+    fn the_page_on_performance_has_every_table() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let page = fs::read_to_string(root.join("docs/performance.md")).unwrap();
+        for table in [&DECISIONS, &crate::issue::TABLE, &crate::registry::TABLE] {
+            let lines = format!("{}\n{}\n", table.header, table.rule);
+            assert!(page.contains(&lines), "{lines}");
+        }
+    }
+
     const ROWS: &str = "\
 | 1970-01-01 | 64 in flight | no | 50.0 | 200.0 | 0.250 | 8000 | 8000 | 7.50 | 12.00 | 31.2 | 2 cores, some processor | 2.15.1 | 100000 |
 | 1970-01-01 | 2000/s | yes | 50.0 | 200.0 | 0.250 | 8000 | 8000 | 7.50 | 12.00 | 31.2 | 2 cores, some processor | 2.15.1 | 100000 |";

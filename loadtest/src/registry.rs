@@ -18,6 +18,8 @@ use leafgate_identity::DeviceId;
 use leafgate_runtime::{Clock as _, SystemClock};
 
 use self::database::Databases;
+#[cfg(test)]
+pub(crate) use self::report::TABLE;
 pub use self::report::{RegistryReport, RegistryRow};
 use crate::machine::{Machine, load_average};
 use crate::scale::{ScaleName, at_least_one};

@@ -137,7 +137,7 @@ pub struct IssueReport {
     pub rows: Vec<IssueRow>,
 }
 
-const TABLE: MarkdownTable = MarkdownTable {
+pub(crate) const TABLE: MarkdownTable = MarkdownTable {
     header: "| date | connections | certificates per CPU s | Vault | ratio | certificates/s | Vault | PostgreSQL CPU µs | load generator CPU µs | p50 ms | p99 ms | Vault p99 ms | RSS MiB | load before | machine | PostgreSQL | Vault |",
     rule: "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|---|---|",
 };

@@ -9,7 +9,7 @@ use super::database::Database;
 use super::report::{Goal, RegistryRow};
 use crate::figures::median;
 
-/// Ids that share all but their last digit.
+/// How many ids share all but their last digit.
 const TEN: usize = 10;
 
 /// A prime that no number of devices is a multiple of: places a stride apart visit all of them.
@@ -39,12 +39,13 @@ pub(super) async fn measure(
     let among_few = small.open_read_only().await?;
     let few = &ids[..scale.few_devices];
     let tens = ids.len() / TEN * TEN;
-    let mut runs: [Vec<Run>; 4] = Default::default();
+    let mut runs: [Vec<Run>; 5] = Default::default();
     for run in 0..=scale.runs {
         let measured = [
             bench.log_ins(&*among_many, ids, run).await?,
             bench.log_ins(&*among_few, few, run).await?,
-            bench.devices(&*among_many, &ids[..tens], run).await?,
+            bench.devices(&*among_many, ids, 1, run).await?,
+            bench.devices(&*among_many, &ids[..tens], TEN, run).await?,
             bench.certificates(&*among_many, &ids[..tens], run).await?,
         ];
         // The first run makes connections and fills caches.
@@ -86,15 +87,22 @@ pub(super) async fn measure(
             Goal::None,
         ),
         row(
-            "10 devices by name prefix, p50 µs",
+            "1 device by name prefix, p50 µs",
             of(2, p50)?,
             key(),
             key_look_up,
             Goal::AtMostOf(5.0),
         ),
         row(
-            "10 certificates by name prefix, p50 µs",
+            "10 devices by name prefix, p50 µs",
             of(3, p50)?,
+            key(),
+            key_look_up,
+            Goal::AtMostOf(5.0),
+        ),
+        row(
+            "10 certificates by name prefix, p50 µs",
+            of(4, p50)?,
             key(),
             key_look_up,
             Goal::AtMostOf(5.0),
@@ -121,15 +129,24 @@ impl LookUps<'_> {
         .await
     }
 
-    async fn devices(&self, store: &dyn DeviceStore, ids: &[DeviceId], run: usize) -> Result<Run> {
+    /// Finds this many at a time: one, or those that share all but their last digit.
+    async fn devices(
+        &self,
+        store: &dyn DeviceStore,
+        ids: &[DeviceId],
+        together: usize,
+        run: usize,
+    ) -> Result<Run> {
         self.times(run, async |place| {
+            let id = ids[place % ids.len()].as_str();
+            let end = id.len() - usize::from(together == TEN);
             let query = Query {
-                id_prefix: Some(prefix(ids, place)),
+                id_prefix: Some(id[..end].to_owned()),
                 ..Query::default()
             };
             let found = store.find(&query).await?;
             ensure!(
-                found.items.len() == TEN && found.next.is_none(),
+                found.items.len() == together && found.next.is_none(),
                 "{found:?}"
             );
             Ok(())
@@ -144,8 +161,9 @@ impl LookUps<'_> {
         run: usize,
     ) -> Result<Run> {
         self.times(run, async |place| {
+            let id = ids[place % ids.len()].as_str();
             let query = CertificateQuery {
-                device_prefix: Some(prefix(ids, place)),
+                device_prefix: Some(id[..id.len() - 1].to_owned()),
                 ..CertificateQuery::default()
             };
             let found = store.find_certificates(&query).await?;
@@ -173,11 +191,4 @@ impl LookUps<'_> {
             p99: us(0.99),
         })
     }
-}
-
-/// What ten ids begin with, and no other.
-fn prefix(ids: &[DeviceId], place: usize) -> String {
-    let mut prefix = ids[place % ids.len()].as_str().to_owned();
-    prefix.pop();
-    prefix
 }

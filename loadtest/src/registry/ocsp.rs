@@ -53,7 +53,7 @@ pub(super) async fn measure(
     ids: &[DeviceId],
     scale: &RegistryScale,
 ) -> Result<Vec<RegistryRow>> {
-    let questions = questions(issuer, ids, scale)?;
+    let questions = questions(issuer, ids, scale.revoked, scale.ocsp)?;
     let get = |question: &Question| {
         let path = BASE64.encode(&request(&question.cert_id, None));
         let path = path
@@ -124,7 +124,8 @@ pub(super) async fn measure(
 fn questions(
     issuer: &EmbeddedCa,
     ids: &[DeviceId],
-    scale: &RegistryScale,
+    revoked: usize,
+    count: usize,
 ) -> Result<Vec<Question>> {
     let (_, pem) = parse_x509_pem(issuer.certificate_pem().as_bytes())?;
     let certificate = pem.parse_x509()?;
@@ -134,10 +135,10 @@ fn questions(
     );
     let key = &certificate.public_key().subject_public_key.data;
     let key = tlv(OCTET_STRING, &[digest(&SHA256, key).as_ref()]);
-    let every = ids.len() / scale.revoked;
-    let places = (0..ids.len()).step_by((ids.len() / scale.ocsp).max(1));
+    let every = ids.len() / revoked;
+    let places = (0..ids.len()).step_by((ids.len() / count).max(1));
     places
-        .take(scale.ocsp)
+        .take(count)
         .enumerate()
         .map(|(number, place)| {
             // Devices whose certificates are revoked lie evenly among the others.
@@ -210,4 +211,59 @@ fn check(question: &Question, reply: &Reply) -> Result<()> {
 
 fn contains(text: &[u8], part: &[u8]) -> Option<usize> {
     text.windows(part.len()).position(|window| window == part)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use hyper::StatusCode;
+    use leafgate_identity::UnixMs;
+    use leafgate_pki::{Intermediate, IssuerHashes, OcspRequest, RootKey};
+
+    use super::*;
+    use crate::registry::device_ids;
+
+    #[test]
+    fn requests_are_what_responders_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = UnixMs::from_secs(1_790_000_000);
+        let ca = leafgate_pki::init(&folder.path().join("ca"), RootKey::DevPlain, now).unwrap();
+        let issuer = ca.load(Intermediate::Devices).unwrap();
+        let ids = device_ids(1_000).unwrap();
+        let questions = questions(&issuer, &ids, 100, 200).unwrap();
+        let revoked = questions.iter().filter(|question| question.is_revoked);
+        assert_eq!((questions.len(), revoked.count()), (200, 20));
+
+        let hashes = IssuerHashes::of_certificate_pem(issuer.certificate_pem()).unwrap();
+        for nonce in [None, Some(&[7; 32][..])] {
+            let read = OcspRequest::parse(&request(&questions[3].cert_id, nonce)).unwrap();
+            assert_eq!(read.nonce.is_some(), nonce.is_some());
+            assert_eq!(read.cert_ids.len(), 1);
+            assert_eq!(read.cert_ids[0].as_der(), questions[3].cert_id);
+            assert!(hashes.named_by(&read.cert_ids[0]));
+        }
+    }
+
+    #[test]
+    fn an_answer_about_another_certificate_or_of_another_status_is_wrong() {
+        let question = |is_revoked| Question {
+            cert_id: vec![1, 2, 3],
+            is_revoked,
+        };
+        let reply = |after: &[u8]| Reply {
+            status: StatusCode::OK,
+            body: Bytes::from([&SUCCESSFUL, after].concat()),
+        };
+        for (told, is_revoked, is_right) in [
+            (&[1, 2, 3, 0x80, 0][..], false, true),
+            (&[1, 2, 3, 0xa1, 17], true, true),
+            (&[1, 2, 3, 0xa1, 17], false, false),
+            (&[1, 2, 3, 0x80, 0], true, false),
+            (&[1, 2, 3, 0x82, 0], false, false),
+            (&[1, 2, 4, 0x80, 0], false, false),
+        ] {
+            let checked = check(&question(is_revoked), &reply(told));
+            assert_eq!(checked.is_ok(), is_right, "{told:?} {is_revoked}");
+        }
+    }
 }

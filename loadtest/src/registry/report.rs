@@ -141,7 +141,7 @@ pub struct RegistryReport {
     pub rows: Vec<RegistryRow>,
 }
 
-const TABLE: MarkdownTable = MarkdownTable {
+pub(crate) const TABLE: MarkdownTable = MarkdownTable {
     header: "| date | what | store | leafgate | beside | of | ratio | goal | devices | load before | machine | stores |",
     rule: "|---|---|---|---:|---:|---|---:|---|---:|---:|---|---|",
 };
