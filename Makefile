@@ -1,6 +1,8 @@
 # `make help` lists the targets. Everything that is fetched goes into .tools/ (git-ignored).
 
 CARGO ?= cargo
+# How much `make bench` measures: full or small.
+SCALE ?= full
 GO_SOURCES = crates/nats-jwt/vectors/go loadtest/peers/go-callout
 .DEFAULT_GOAL := help
 
@@ -33,9 +35,14 @@ lint: ## clippy, with warnings as errors
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 
 .PHONY: bench
-bench: nats-server ## measure decisions beside a Go peer, and write the figures to docs/performance.md
-	$(CARGO) build --release --package leafgate --package leafgate-loadtest --bin leafgate-callout --bin leafgate-loadtest
-	target/release/leafgate-loadtest decide --record docs/performance.md
+bench: RECORD = $(if $(filter full,$(SCALE)),--record docs/performance.md)
+bench: nats-server ## measure decisions, issuing and a large registry, and write the figures to docs/performance.md
+	@scripts/build-vault-server.sh
+	$(CARGO) build --release --package leafgate --package leafgate-loadtest \
+		--bin leafgate-callout --bin leafgate-registry --bin leafgate-loadtest
+	target/release/leafgate-loadtest decide --scale $(SCALE) $(RECORD)
+	target/release/leafgate-loadtest issue --scale $(SCALE) $(RECORD)
+	target/release/leafgate-loadtest registry --scale $(SCALE) $(RECORD)
 
 .PHONY: nats-server
 nats-server:

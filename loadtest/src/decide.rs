@@ -1,4 +1,5 @@
 mod bench;
+mod registry;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,9 +13,12 @@ use self::bench::{Bench, Services};
 use crate::bench_server::BenchServer;
 use crate::contender::Contender;
 use crate::fleet::Fleet;
-use crate::report::{Figures, Machine, Report, Row};
-use crate::scale::{Scale, ScaleName};
-use crate::{peer_service, registry};
+use crate::machine::Machine;
+use crate::peer_service;
+use crate::report::{Figures, Report, Row};
+use crate::scale::{Scale, ScaleName, at_least_one};
+
+pub(crate) use self::registry::TRUST_DOMAIN;
 
 /// What to measure, with what.
 #[derive(Debug, Clone, Args)]
@@ -48,14 +52,6 @@ pub struct DecideArgs {
     /// temporary one].
     #[arg(long, value_name = "DIR")]
     pub work_dir: Option<PathBuf>,
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("at least 1".to_owned()),
-        Ok(number) => Ok(number),
-        Err(error) => Err(format!("{error}")),
-    }
 }
 
 impl DecideArgs {

@@ -4,7 +4,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::contender::Surroundings;
-use crate::registry::TRUST_DOMAIN;
+use crate::decide::TRUST_DOMAIN;
 
 /// Writes the configuration of a `leafgate-callout` with everything as shipped but for addresses
 /// and keys, and gives the command that starts it.

@@ -3,6 +3,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use leafgate_identity::UnixMs;
 
 use crate::report::{Figures, Report, Row};
 
@@ -10,41 +11,75 @@ use crate::report::{Figures, Report, Row};
 const HEADER: &str = "| date | load | xkey | CPU µs per decision | peer | ratio | decisions/s | peer | p50 ms | p99 ms | RSS MiB | machine | nats-server | devices |";
 const RULE: &str = "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---|---|---:|";
 
+/// A table in a Markdown document, to which rows are added.
+pub(crate) struct MarkdownTable {
+    /// Its first line, by which it is found.
+    pub(crate) header: &'static str,
+    /// Its second line.
+    pub(crate) rule: &'static str,
+}
+
+const DECISIONS: MarkdownTable = MarkdownTable {
+    header: HEADER,
+    rule: RULE,
+};
+
 /// Adds a row for each measurement to the table in a Markdown document, which is made if it does
 /// not exist.
 pub(crate) fn record(report: &Report, path: &Path) -> Result<()> {
-    let document = match fs::read_to_string(path) {
-        Ok(document) => document,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => {
-            return Err(error).with_context(|| format!("can't read {}", path.display()));
-        }
-    };
-    fs::write(path, with_rows(&document, report))
-        .with_context(|| format!("can't write {}", path.display()))
+    DECISIONS.add(path, lines(report))
 }
 
-fn with_rows(document: &str, report: &Report) -> String {
-    let mut lines: Vec<String> = document.lines().map(str::to_owned).collect();
-    let header = lines.iter().position(|line| line == HEADER);
-    let header = header.unwrap_or_else(|| {
-        if !lines.is_empty() {
-            lines.push(String::new());
-        }
-        lines.extend([HEADER.to_owned(), RULE.to_owned()]);
-        lines.len() - 2
-    });
-    let end = lines[header..]
-        .iter()
-        .position(|line| !line.starts_with('|'))
-        .map_or(lines.len(), |length| header + length);
-    let rows = report.rows.iter().map(|row| line(report, row));
-    lines.splice(end..end, rows);
-    lines.join("\n") + "\n"
+impl MarkdownTable {
+    /// Adds rows to the table in a document. Who has no such document or table gets one.
+    pub(crate) fn add(&self, path: &Path, rows: Vec<String>) -> Result<()> {
+        let document = match fs::read_to_string(path) {
+            Ok(document) => document,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => {
+                return Err(error).with_context(|| format!("can't read {}", path.display()));
+            }
+        };
+        fs::write(path, self.with_rows(&document, rows))
+            .with_context(|| format!("can't write {}", path.display()))
+    }
+
+    fn with_rows(&self, document: &str, rows: Vec<String>) -> String {
+        let mut lines: Vec<String> = document.lines().map(str::to_owned).collect();
+        let header = lines.iter().position(|line| line == self.header);
+        let header = header.unwrap_or_else(|| {
+            if !lines.is_empty() {
+                lines.push(String::new());
+            }
+            lines.extend([self.header.to_owned(), self.rule.to_owned()]);
+            lines.len() - 2
+        });
+        let end = lines[header..]
+            .iter()
+            .position(|line| !line.starts_with('|'))
+            .map_or(lines.len(), |length| header + length);
+        lines.splice(end..end, rows);
+        lines.join("\n") + "\n"
+    }
+}
+
+/// A row of a Markdown table.
+pub(crate) fn markdown_row(cells: &[String]) -> String {
+    format!("| {} |", cells.join(" | "))
+}
+
+/// The day of a moment, as rows begin with it.
+pub(crate) fn day(at: UnixMs) -> String {
+    let at = at.to_string();
+    let (day, _) = at.split_once('T').unwrap_or((&at, ""));
+    day.to_owned()
+}
+
+fn lines(report: &Report) -> Vec<String> {
+    report.rows.iter().map(|row| line(report, row)).collect()
 }
 
 fn line(report: &Report, row: &Row) -> String {
-    let at = report.at.to_string();
     let cell = |figures: Option<Figures>, figure: fn(&Figures) -> f64, digits: usize| {
         figures.map_or_else(String::new, |figures| {
             format!("{:.digits$}", figure(&figures))
@@ -52,9 +87,7 @@ fn line(report: &Report, row: &Row) -> String {
     };
     let (leafgate, peer) = (row.leafgate, row.peer);
     let cells = [
-        at.split_once('T')
-            .map_or(at.as_str(), |(date, _)| date)
-            .to_owned(),
+        day(report.at),
         row.load.clone(),
         if row.xkey { "yes" } else { "no" }.to_owned(),
         cell(leafgate, |it| it.cpu_us_per_decision, 1),
@@ -70,13 +103,23 @@ fn line(report: &Report, row: &Row) -> String {
         report.nats_server.clone(),
         report.devices.to_string(),
     ];
-    format!("| {} |", cells.join(" | "))
+    markdown_row(&cells)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::tests::sample;
+
+    #[test]
+    fn the_page_on_performance_has_every_table() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let page = fs::read_to_string(root.join("docs/performance.md")).unwrap();
+        for table in [&DECISIONS, &crate::issue::TABLE, &crate::registry::TABLE] {
+            let lines = format!("{}\n{}\n", table.header, table.rule);
+            assert!(page.contains(&lines), "{lines}");
+        }
+    }
 
     const ROWS: &str = "\
 | 1970-01-01 | 64 in flight | no | 50.0 | 200.0 | 0.250 | 8000 | 8000 | 7.50 | 12.00 | 31.2 | 2 cores, some processor | 2.15.1 | 100000 |
@@ -85,7 +128,7 @@ mod tests {
     #[test]
     fn rows_go_to_the_end_of_the_table_and_nothing_else_changes() {
         let before = format!("# Performance\n\n{HEADER}\n{RULE}\n| old |\n\nHow it is measured.\n");
-        let after = with_rows(&before, &sample());
+        let after = DECISIONS.with_rows(&before, lines(&sample()));
         let expected =
             format!("# Performance\n\n{HEADER}\n{RULE}\n| old |\n{ROWS}\n\nHow it is measured.\n");
         assert_eq!(after, expected);
@@ -94,9 +137,9 @@ mod tests {
     #[test]
     fn a_document_without_the_table_gets_one() {
         let table = format!("{HEADER}\n{RULE}\n{ROWS}\n");
-        assert_eq!(with_rows("", &sample()), table);
+        assert_eq!(DECISIONS.with_rows("", lines(&sample())), table);
         assert_eq!(
-            with_rows("# Performance\n", &sample()),
+            DECISIONS.with_rows("# Performance\n", lines(&sample())),
             format!("# Performance\n\n{table}")
         );
     }

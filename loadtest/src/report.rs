@@ -1,12 +1,14 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
 use leafgate_identity::UnixMs;
 use serde::ser::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use crate::figures::{median, rounded};
 use crate::load::Outcome;
+use crate::machine::Machine;
+use crate::table::write_table;
 
 /// What one service did under one load.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,16 +41,7 @@ impl Figures {
     /// The median of each figure for itself; `None` without any measurement.
     pub(crate) fn median<'a>(runs: impl Iterator<Item = &'a Self>) -> Option<Self> {
         let runs: Vec<&Self> = runs.collect();
-        let median = |figure: fn(&Self) -> f64| {
-            let mut values: Vec<f64> = runs.iter().map(|run| figure(run)).collect();
-            values.sort_by(f64::total_cmp);
-            let middle = values.len() / 2;
-            match values.len() {
-                0 => None,
-                odd if odd % 2 == 1 => Some(values[middle]),
-                _ => Some((values[middle - 1] + values[middle]) / 2.0),
-            }
-        };
+        let median = |figure: fn(&Self) -> f64| median(runs.iter().map(|run| figure(run)));
         Some(Self {
             cpu_us_per_decision: median(|run| run.cpu_us_per_decision)?,
             decisions_per_s: median(|run| run.decisions_per_s)?,
@@ -105,44 +98,6 @@ impl Row {
             fields.insert("ratio".into(), rounded(ratio, 3).into());
         }
         fields
-    }
-}
-
-fn rounded(value: f64, digits: i32) -> f64 {
-    let scale = 10_f64.powi(digits);
-    (value * scale).round() / scale
-}
-
-/// The machine that was measured on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Machine {
-    /// Cores that this process may use, shared by nats-server, service and load.
-    pub cores: usize,
-    /// The processor as it calls itself.
-    pub processor: String,
-}
-
-impl Machine {
-    pub(crate) fn this() -> Result<Self> {
-        let cores = std::thread::available_parallelism().context("can't count the cores")?;
-        let cpuinfo =
-            std::fs::read_to_string("/proc/cpuinfo").context("can't read /proc/cpuinfo")?;
-        let processor = cpuinfo
-            .lines()
-            .find_map(|line| line.strip_prefix("model name"))
-            .map_or("unknown processor", |rest| {
-                rest.trim_start_matches(['\t', ' ', ':'])
-            });
-        Ok(Self {
-            cores: cores.get(),
-            processor: processor.to_owned(),
-        })
-    }
-}
-
-impl Display for Machine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} cores, {}", self.cores, self.processor)
     }
 }
 
@@ -204,22 +159,8 @@ impl Display for Report {
             "decisions on {}, nats-server {}, {} devices of which {} connect",
             self.machine, self.nats_server, self.devices, self.connecting
         )?;
-        let lines: Vec<[String; 12]> = std::iter::once(HEADINGS.map(str::to_owned))
-            .chain(self.rows.iter().map(cells))
-            .collect();
-        let widths: [usize; 12] = std::array::from_fn(|column| {
-            lines
-                .iter()
-                .map(|line| line[column].chars().count())
-                .max()
-                .unwrap_or(0)
-        });
-        for line in &lines {
-            write!(f, "\n{:<1$}", line[0], widths[0])?;
-            for (cell, width) in line.iter().zip(widths).skip(1) {
-                write!(f, "  {cell:>width$}")?;
-            }
-        }
+        let rows: Vec<_> = self.rows.iter().map(cells).collect();
+        write_table(f, HEADINGS, &rows)?;
         let (runs, requests) = self
             .rows
             .first()

@@ -51,3 +51,12 @@ impl ScaleName {
         }
     }
 }
+
+/// Reads a number of the command line that must not be zero.
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
+    }
+}

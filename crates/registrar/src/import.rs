@@ -12,8 +12,8 @@ use crate::registrar::{Registrar, device_after};
 
 /// How many devices are registered in one commit.
 const GROUP: usize = 512;
-/// How many groups are on their way at a time: while one is written, the next is read and checked.
-const GROUPS_AT_ONCE: usize = 4;
+/// How many groups are on their way at a time: while some are written in one transaction, the next are read and checked.
+const GROUPS_AT_ONCE: usize = 8;
 /// How many devices of a group that failed are looked at one by one at a time.
 const SINGLES_AT_ONCE: usize = 64;
 

@@ -5,6 +5,7 @@ mod service;
 pub(crate) mod tests;
 
 use std::fmt;
+use std::sync::Arc;
 
 use leafgate_identity::{DeviceId, UnixMs};
 use serde_json::{Value, json};
@@ -20,8 +21,13 @@ use crate::state::{Action, DeviceState};
 /// One write to the registry with the one event that tells of it. Only the functions of this crate build it, each from
 /// the record that it changes, so that a change that exists is legal for that record. A store refuses it if the record
 /// is another by then.
+///
+/// A clone shares what it is made of: stores hand changes on to the task that writes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Change {
+pub struct Change(Arc<Parts>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Parts {
     write: Write,
     documents: Vec<DocumentWrite>,
     event: EventBody,
@@ -29,47 +35,47 @@ pub struct Change {
 
 impl Change {
     fn new(write: Write, event: EventBody) -> Self {
-        Self {
+        Self(Arc::new(Parts {
             write,
             documents: Vec::new(),
             event,
-        }
+        }))
     }
 
     /// What a store has to write.
-    pub const fn write(&self) -> &Write {
-        &self.write
+    pub fn write(&self) -> &Write {
+        &self.0.write
     }
 
     /// The documents that a store has to write with it.
     pub fn documents(&self) -> &[DocumentWrite] {
-        &self.documents
+        &self.0.documents
     }
 
     /// The same change, which writes this document too.
     #[must_use]
     pub fn with_document(mut self, write: DocumentWrite) -> Self {
-        self.documents.push(write);
+        Arc::make_mut(&mut self.0).documents.push(write);
         self
     }
 
     /// The event that a store has to append with it.
-    pub const fn event(&self) -> &EventBody {
-        &self.event
+    pub fn event(&self) -> &EventBody {
+        &self.0.event
     }
 
     /// The device as it will be, if this changes one: what a further change in the same commit builds on, and what to
     /// answer without reading again.
-    pub const fn device_after(&self) -> Option<&DeviceRecord> {
-        match &self.write {
+    pub fn device_after(&self) -> Option<&DeviceRecord> {
+        match self.write() {
             Write::Device(write) => Some(&write.record),
             _ => None,
         }
     }
 
     /// The service certificate as it will be, if this changes one.
-    pub const fn service_certificate_after(&self) -> Option<&Certificate> {
-        match &self.write {
+    pub fn service_certificate_after(&self) -> Option<&Certificate> {
+        match self.write() {
             Write::ServiceCertificate(write) => Some(&write.after),
             _ => None,
         }

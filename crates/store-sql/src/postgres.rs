@@ -137,8 +137,11 @@ impl DeviceStore for PostgresStore {
 
     async fn find(&self, query: &Query) -> Result<Page<DeviceRecord, DeviceId>, StoreError> {
         let page = |rows: &[PgRow]| search::device_page(rows, query);
-        self.read(|| read::search(search::devices(query)), page)
-            .await
+        let statement = match search::names_devices(query) {
+            true => read::look_up,
+            false => read::search,
+        };
+        self.read(|| statement(search::devices(query)), page).await
     }
 
     async fn find_certificates(
@@ -146,7 +149,11 @@ impl DeviceStore for PostgresStore {
         query: &CertificateQuery,
     ) -> Result<Page<Certificate, CertificateId>, StoreError> {
         let page = |rows: &[PgRow]| search::certificate_page(rows, query);
-        self.read(|| read::search(search::certificates(query)), page)
+        let statement = match search::names_certificates(query) {
+            true => read::look_up,
+            false => read::search,
+        };
+        self.read(|| statement(search::certificates(query)), page)
             .await
     }
 

@@ -60,6 +60,26 @@ pub(crate) fn devices<DB: Dialect>(query: &Query) -> QueryBuilder<DB> {
     sql
 }
 
+/// Whether a query asks for nothing but the beginning of an id, whose order is that of the page.
+pub(crate) fn names_devices(query: &Query) -> bool {
+    let Query {
+        state,
+        device_type,
+        attribute,
+        site,
+        id_prefix,
+        expires_by,
+        after: _,
+        limit: _,
+    } = query;
+    id_prefix.is_some()
+        && state.is_none()
+        && device_type.is_none()
+        && attribute.is_none()
+        && site.is_none()
+        && expires_by.is_none()
+}
+
 pub(crate) fn device_page<R: Columns>(
     rows: &[R],
     query: &Query,
@@ -122,6 +142,11 @@ pub(crate) fn certificates<DB: Dialect>(query: &CertificateQuery) -> QueryBuilde
     sql.push(" ORDER BY serial, issuer");
     push_limit(&mut sql, query.limit);
     sql
+}
+
+/// Whether a query names its certificates by a key that at most a few have.
+pub(crate) fn names_certificates(query: &CertificateQuery) -> bool {
+    query.serial.is_some() || query.fingerprint.is_some() || query.public_key.is_some()
 }
 
 pub(crate) fn certificate_page<R: Columns>(

@@ -168,6 +168,15 @@ impl PostgresServer {
         self.port
     }
 
+    /// Its processes, whose CPU time is what it costs.
+    pub fn process_ids(&self) -> Vec<u32> {
+        let running = self.running();
+        let postmaster = running.as_ref().expect("a running server").id();
+        let mut ids = children_of(postmaster);
+        ids.push(postmaster);
+        ids
+    }
+
     /// Stops it in order: connections are cut, what was committed is kept. Fine if it is stopped.
     pub fn stop(&self) {
         let mut running = self.running();
@@ -366,6 +375,13 @@ impl PostgresDatabase<'_> {
             self.name,
             socket.display()
         )
+    }
+
+    /// Its name and its URL; it then stays as long as the server.
+    pub fn keep(self) -> (String, String) {
+        let kept = (self.name.clone(), self.url());
+        std::mem::forget(self);
+        kept
     }
 
     /// Runs SQL in it as superuser, and gives the result: a line for each row.

@@ -22,7 +22,7 @@ pub use self::admin::VaultAdmin;
 use crate::scratch_ca::ScratchCertificate;
 
 /// The version that `tests/servers/vault/go.mod` names.
-const VERSION: &str = "1.21.0";
+pub const VERSION: &str = "1.21.0";
 
 /// How a [`VaultServer`] is run.
 #[derive(Debug, Default)]
@@ -98,6 +98,11 @@ impl VaultServer {
     /// The token that may do anything.
     pub fn root_token(&self) -> &str {
         &self.ready.root_token
+    }
+
+    /// Its process, whose CPU time is what it costs.
+    pub fn process_id(&self) -> u32 {
+        self.running().as_ref().expect("a running server").id()
     }
 
     /// A folder that lives as long as the server.

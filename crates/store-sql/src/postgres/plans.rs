@@ -205,6 +205,93 @@ async fn certificates_are_found_by_an_index() {
     }
 }
 
+/// Whatever was in the tables when the plan was made: it is kept.
+#[tokio::test]
+async fn devices_are_looked_up_by_the_beginning_of_their_id() {
+    let (_empty, on_empty) = migrated().await;
+    let (_populated, on_populated) = populated().await;
+    let begin = Query {
+        id_prefix: Some("device-1".to_owned()),
+        ..Query::default()
+    };
+    let next = Query {
+        after: Some(Cursor::after(id("device-17"))),
+        ..begin.clone()
+    };
+    for mut connection in [on_empty, on_populated] {
+        for (query, types) in [
+            (&begin, "text, text, text, bigint"),
+            (&next, "text, text, text, text, bigint"),
+        ] {
+            assert!(search::names_devices(query));
+            let statement = read::look_up(search::devices(query));
+            let plan = generic_plan(&mut connection, statement, types).await;
+            let steps = ["Limit", "devices_pkey", "Index Cond: ((id >= "];
+            assert_steps(&plan, &steps);
+        }
+    }
+    let pending = Query {
+        state: Some(DeviceState::Pending),
+        ..begin
+    };
+    assert!(!search::names_devices(&pending) && !search::names_devices(&Query::default()));
+}
+
+/// Whatever was in the tables when the plan was made: it is kept.
+#[tokio::test]
+async fn certificates_of_a_key_are_looked_up() {
+    let (_empty, on_empty) = migrated().await;
+    let (_populated, on_populated) = populated().await;
+    let all = CertificateQuery::default();
+    for mut connection in [on_empty, on_populated] {
+        for (query, types, index, key) in [
+            (
+                CertificateQuery {
+                    serial: Some("010007".parse().unwrap()),
+                    ..all.clone()
+                },
+                "text, bigint",
+                "certificates_serial_issuer_key",
+                "serial = ",
+            ),
+            (
+                CertificateQuery {
+                    issuer: Some(SpkiHash::from_bytes([1; 32])),
+                    serial: Some("010007".parse().unwrap()),
+                    ..all.clone()
+                },
+                "text, text, bigint",
+                "certificates_serial_issuer_key",
+                "serial = ",
+            ),
+            (
+                CertificateQuery {
+                    public_key: Some(SpkiHash::from_bytes([7; 32])),
+                    ..all.clone()
+                },
+                "text, bigint",
+                "certificates_by_public_key",
+                "public_key = ",
+            ),
+            (
+                CertificateQuery {
+                    fingerprint: Some(Fingerprint::from_bytes([7; 32])),
+                    ..all.clone()
+                },
+                "text, bigint",
+                "certificates_by_fingerprint",
+                "fingerprint = ",
+            ),
+        ] {
+            assert!(search::names_certificates(&query));
+            let statement = read::look_up(search::certificates(&query));
+            let plan = generic_plan(&mut connection, statement, types).await;
+            assert_steps(&plan, &[index, "Index Cond: (", key]);
+        }
+    }
+    assert!(!search::names_certificates(&all));
+}
+
 #[tokio::test]
 async fn events_and_documents_are_read_by_the_page() {
     let (_scratch, mut connection) = populated().await;

@@ -7,11 +7,18 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use super::connect::{ANSWER_LIMIT, Database, within};
 use crate::migration::{self, Migration};
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "registry",
-    sql: include_str!("../../../../migrations/postgres/0001_registry.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "registry",
+        sql: include_str!("../../../../migrations/postgres/0001_registry.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "room_for_updates",
+        sql: include_str!("../../../../migrations/postgres/0002_room_for_updates.sql"),
+    },
+];
 
 /// All that the steps make, as [`OBJECTS`] tells of it.
 const EXPECTED_OBJECTS: &str = include_str!("../../../../migrations/postgres/objects.txt");
@@ -217,7 +224,10 @@ pub(super) mod tests {
     fn released_steps_are_as_they_were() {
         assert_as_released(
             MIGRATIONS,
-            &["704e89d1139ea93541968d906b016f5bbb0a8524576cab0d01ad0625320c72a1"],
+            &[
+                "704e89d1139ea93541968d906b016f5bbb0a8524576cab0d01ad0625320c72a1",
+                "8b535776a17df6f2dd8b3a074fc2168c360b204d4d9b9459acb032af8f3abe2d",
+            ],
         );
     }
 
