@@ -34,6 +34,7 @@ mod registrar;
 mod renew_after;
 mod renewal;
 mod revocation;
+mod service_renewal;
 mod services;
 mod signed;
 mod tries;

@@ -72,7 +72,7 @@ impl Registrar {
         }
     }
 
-    fn service_profile(&self, service: &Service) -> Result<Profile, RegistrarError> {
+    pub(crate) fn service_profile(&self, service: &Service) -> Result<Profile, RegistrarError> {
         let patterns: Vec<CnPattern> = self
             .domains
             .iter()

@@ -10,6 +10,7 @@ mod proxied;
 mod races;
 mod renewal;
 mod renewal_refused;
+mod service_renewal;
 #[path = "../api/support.rs"]
 #[expect(dead_code, reason = "shared with the tests of the rest of the API")]
 mod support;
