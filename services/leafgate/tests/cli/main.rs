@@ -14,6 +14,7 @@ mod credentials;
 mod demo;
 mod deployment;
 mod device;
+mod doctor;
 mod events;
 mod help;
 mod keys;

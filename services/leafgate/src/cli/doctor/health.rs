@@ -1,13 +1,34 @@
+use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::{Client, redirect};
+use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 
 use super::Doctor;
+use crate::cli::error::{CliError, Exit};
 
 /// How long anybody may take to answer.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
 
 const CHECK: &str = "health";
+
+/// Health and revocation status are served over plain HTTP alone, so nobody is trusted to speak for HTTPS.
+pub(super) fn plain_http() -> Result<Client, CliError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("aws-lc-rs has cipher suites of TLS 1.2 and 1.3")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .timeout(LIMIT)
+        .redirect(redirect::Policy::none())
+        .build()
+        .map_err(|error| CliError::caused(Exit::Wrong, &error))
+}
 
 /// What `/readyz` answers.
 #[derive(Deserialize)]

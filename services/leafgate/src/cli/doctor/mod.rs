@@ -65,12 +65,7 @@ struct Issuers {
 }
 
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliError> {
-    let http = Client::builder()
-        .no_proxy()
-        .timeout(health::LIMIT)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|error| CliError::caused(Exit::Wrong, &error))?;
+    let http = health::plain_http()?;
     let mut doctor = Doctor {
         context,
         now: context.clock.now(),

@@ -64,20 +64,22 @@ impl Doctor<'_> {
                 "write it like tls://leaf-1:4222",
             );
         };
-        let start = "start it, or let this machine reach it";
-        let connected = timeout(LIMIT, TcpStream::connect((host.as_str(), port))).await;
-        let mut stream = match connected {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                return self
-                    .report
-                    .fail(CHECK, url, format!("no answer: {error}"), start);
+        let mut stream = match connect(&host, port).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                let remedy = "start it, or let this machine reach it";
+                return self.report.fail(CHECK, url, error, remedy);
             }
-            Err(_) => return self.report.fail(CHECK, url, "no answer", start),
         };
         match timeout(INFO_LIMIT, read_info(&mut stream)).await {
-            // It waits for the handshake.
-            Err(_) => {}
+            // It waits for the handshake, and has waited long for it by then.
+            Err(_) => match connect(&host, port).await {
+                Ok(another) => stream = another,
+                Err(error) => {
+                    let remedy = "look at its log";
+                    return self.report.fail(CHECK, url, error, remedy);
+                }
+            },
             Ok(None) => {
                 let remedy = "name the client port of a nats-server";
                 return self
@@ -205,6 +207,13 @@ impl Doctor<'_> {
             let remedy = "put the registry's devices.crt into its ca_file, and reload it";
             self.report.fail("tls", url, detail, remedy);
         }
+    }
+}
+
+async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
+    match timeout(LIMIT, TcpStream::connect((host, port))).await {
+        Ok(connected) => connected.map_err(|error| format!("no answer: {error}")),
+        Err(_) => Err("no answer".to_owned()),
     }
 }
 
