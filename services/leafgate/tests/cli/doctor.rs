@@ -220,6 +220,26 @@ fn configurations_that_would_not_start_are_found() {
     assert_found(&found, "fail configuration …none.key");
     fs::write(desk.path("server/registry/ca/root.crl"), "nothing").unwrap();
     assert_found(&examined(&config).1, "fail crl ");
+    // Of an authority of openssl's own: only its times are looked at here.
+    desk.openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout x.key -out x.crt");
+    desk.write("index.txt", "");
+    desk.write(
+        "x.cnf",
+        "[ca]\ndefault_ca = own\n[own]\ndatabase = index.txt\ndefault_md = sha256\n",
+    );
+    let times = "-crl_lastupdate 20250101000000Z -crl_nextupdate 20250201000000Z";
+    desk.openssl(&format!(
+        "ca -config x.cnf -gencrl -cert x.crt -keyfile x.key {times} -out ended.crl"
+    ));
+    fs::copy(
+        desk.path("ended.crl"),
+        desk.path("server/registry/ca/root.crl"),
+    )
+    .unwrap();
+    assert_found(
+        &examined(&config).1,
+        "fail crl it ended …ago, and whoever checks it",
+    );
     let (exit, found) = examine(&desk, "--config none.toml");
     assert_eq!((exit, found.len()), (1, 6), "{found:#?}");
 }
@@ -324,6 +344,40 @@ fn nats_servers_that_keep_devices_out_or_let_anybody_in_are_found() {
         runtime
             .block_on(server.stop(Duration::from_secs(10)))
             .unwrap();
+    }
+    let shipped = format!(
+        "verify: true, ca_file: \"{}\", ocsp_peer: {{ verify: true, allow_when_ca_unreachable: true }}",
+        ca(&desk).display()
+    );
+    for (config, words, exit) in [
+        (
+            tls(&shipped),
+            "ok nats-config …holds the registry's issuer of devices",
+            0,
+        ),
+        (
+            tls(&shipped),
+            "ok nats-config revoked certificates are refused at the handshake",
+            0,
+        ),
+        (
+            tls(&shipped.replace("unreachable: true", "unreachable: false")),
+            "warn nats-config every device stays out",
+            0,
+        ),
+        (verifying(&ca(&desk)), "warn nats-config …no ocsp_peer", 0),
+        (
+            verifying(&foreign),
+            "fail nats-config …does not hold the registry's issuer",
+            1,
+        ),
+        (tls(""), "fail nats-config clients need no certificate", 1),
+        (String::new(), "fail nats-config it has no tls block", 1),
+    ] {
+        desk.write("examined.conf", &config);
+        let (found_exit, found) = examine(&desk, "--nats-config examined.conf");
+        assert_found(&found, words);
+        assert_eq!(found_exit, exit, "{found:#?}");
     }
     let (exit, found) = examine(&desk, "--nats http://localhost");
     assert_eq!(exit, 1);

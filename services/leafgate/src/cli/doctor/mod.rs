@@ -4,6 +4,7 @@ mod certificates;
 mod configuration;
 mod health;
 mod nats;
+mod nats_config;
 mod registry;
 mod report;
 mod status;
@@ -39,6 +40,10 @@ pub(super) struct Arguments {
     /// A nats-server, such as tls://leaf-1:4222; may be repeated.
     #[arg(long, value_name = "URL")]
     nats: Vec<String>,
+    /// The configuration of a nats-server: whose certificates it takes, and how it checks that they
+    /// are not revoked; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    nats_config: Vec<PathBuf>,
     /// The file with the CA that certifies nats-servers [default: the root that the registry names].
     #[arg(long, value_name = "FILE")]
     nats_ca_file: Option<PathBuf>,
@@ -85,6 +90,9 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     }
     for url in &arguments.health {
         doctor.check_health(url).await;
+    }
+    for path in &arguments.nats_config {
+        doctor.check_nats_config(path);
     }
     doctor.check_revocation_status().await;
     for url in &arguments.nats {

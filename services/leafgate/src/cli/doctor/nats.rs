@@ -72,21 +72,21 @@ impl Doctor<'_> {
             }
         };
         match timeout(INFO_LIMIT, read_info(&mut stream)).await {
-            // It waits for the handshake, and has waited long for it by then.
-            Err(_) => match connect(&host, port).await {
+            // It waits for the handshake, and may have waited too long for it by then.
+            Err(_) | Ok(Introduction::None) => match connect(&host, port).await {
                 Ok(another) => stream = another,
                 Err(error) => {
                     let remedy = "look at its log";
                     return self.report.fail(CHECK, url, error, remedy);
                 }
             },
-            Ok(None) => {
+            Ok(Introduction::Other) => {
                 let remedy = "name the client port of a nats-server";
                 return self
                     .report
                     .fail(CHECK, url, "it does not speak as a nats-server", remedy);
             }
-            Ok(Some(info)) => {
+            Ok(Introduction::Made(info)) => {
                 let who = format!("{} is a nats-server {}", info.server_name, info.version);
                 match info.ldm {
                     true => self.report.warn(
@@ -226,15 +226,28 @@ fn parse(url: &str) -> Option<(String, u16)> {
     Some((host, parsed.port().unwrap_or(4222)))
 }
 
-async fn read_info(stream: &mut TcpStream) -> Option<Info> {
+/// What comes first on a new connection.
+enum Introduction {
+    Made(Info),
+    /// The server ended the connection without a word.
+    None,
+    /// It is no nats-server.
+    Other,
+}
+
+async fn read_info(stream: &mut TcpStream) -> Introduction {
     let mut line = Vec::new();
     // Not a byte more than the line: the TLS handshake follows it.
     while !line.ends_with(b"\r\n") {
-        if line.len() == MAX_INFO_BYTES {
-            return None;
+        match stream.read_u8().await {
+            Ok(byte) if line.len() < MAX_INFO_BYTES => line.push(byte),
+            Err(_) if line.is_empty() => return Introduction::None,
+            Ok(_) | Err(_) => return Introduction::Other,
         }
-        line.push(stream.read_u8().await.ok()?);
     }
-    let json = line.strip_prefix(b"INFO ")?;
-    serde_json::from_slice(json).ok()
+    let info = line.strip_prefix(b"INFO ");
+    match info.and_then(|json| serde_json::from_slice(json).ok()) {
+        Some(info) => Introduction::Made(info),
+        None => Introduction::Other,
+    }
 }

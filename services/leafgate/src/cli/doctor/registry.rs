@@ -1,6 +1,9 @@
+use leafgate_identity::UnixMs;
+use leafgate_runtime::Clock;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::report::Report;
 use super::{Doctor, Issuers};
 use crate::cli::registry::{Registry, RegistryApi};
 use crate::cli::table::count;
@@ -27,22 +30,13 @@ impl Doctor<'_> {
         self.report
             .ok("registry", &target, "answers, and accepts the key");
         match date {
-            None => self.report.warn(
-                "clock",
-                &target,
-                "it does not say what time it is",
-                "ask it without a proxy between",
-            ),
+            None => {
+                let remedy = "ask it without a proxy between";
+                let detail = "it does not say what time it is";
+                self.report.warn("clock", &target, detail, remedy);
+            }
             Some(theirs) => {
-                let now = leafgate_runtime::Clock::now(&self.context.clock);
-                let apart = now.since(theirs).max(theirs.since(now)).as_secs();
-                let detail = format!("its clock and this one are {apart} s apart");
-                let remedy = "let both machines take their time from the network (NTP)";
-                match apart {
-                    FAR_APART_SECS.. => self.report.fail("clock", &target, detail, remedy),
-                    APART_SECS.. => self.report.warn("clock", &target, detail, remedy),
-                    _ => self.report.ok("clock", &target, detail),
-                }
+                judge_clock(&mut self.report, &target, theirs, self.context.clock.now());
             }
         }
         let devices = list.issuers.iter().find(|it| it.name == "devices");
@@ -77,6 +71,45 @@ impl Doctor<'_> {
                     self.report.fail("audit", &target, error.message(), remedy);
                 }
             }
+        }
+    }
+}
+
+fn judge_clock(report: &mut Report, target: &str, theirs: UnixMs, now: UnixMs) {
+    let apart = now.since(theirs).max(theirs.since(now)).as_secs();
+    let detail = format!("its clock and this one are {apart} s apart");
+    let remedy = "let both machines take their time from the network (NTP)";
+    match apart {
+        FAR_APART_SECS.. => report.fail("clock", target, detail, remedy),
+        APART_SECS.. => report.warn("clock", target, detail, remedy),
+        _ => report.ok("clock", target, detail),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::console::Style;
+
+    #[test]
+    fn clocks_are_compared_both_ways() {
+        for (secs, word) in [
+            (0, "ok"),
+            (4, "ok"),
+            (-4, "ok"),
+            (5, "warn"),
+            (-59, "warn"),
+            (60, "fail"),
+            (-86_400, "fail"),
+        ] {
+            let mut report = Report::default();
+            let now = UnixMs::from_secs(1_800_000_000);
+            let theirs = UnixMs::from_secs(1_800_000_000 + secs);
+            judge_clock(&mut report, "https://r", theirs, now);
+            let said = report.describe(Style::PLAIN);
+            assert!(said.starts_with(word), "{secs}: {said}");
+            let apart = format!("{} s apart", secs.abs());
+            assert!(said.contains(&apart), "{said}");
         }
     }
 }
