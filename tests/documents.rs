@@ -59,6 +59,11 @@ async fn the_page_on_rotation_is_true() {
 }
 
 #[tokio::test]
+async fn the_page_on_agent_and_doctor_is_true() {
+    run_document("docs/agent.md").await;
+}
+
+#[tokio::test]
 async fn the_page_on_performance_is_true() {
     run_document("docs/performance.md").await;
 }

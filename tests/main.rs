@@ -8,6 +8,7 @@
     reason = "tests wait by the machine's clock and fail by panic"
 )]
 
+mod agent;
 mod compose;
 mod documents;
 mod drain;

@@ -84,10 +84,10 @@ impl Site {
             cn_pattern: CnPattern::default(),
             binding: Binding::Issued,
         }])?;
-        let issuers = Issuers {
-            devices: Arc::new(devices),
-            servers: Arc::new(self.ca.load(Intermediate::Servers)?),
-        };
+        let issuers = Issuers::new(
+            Arc::new(devices),
+            Arc::new(self.ca.load(Intermediate::Servers)?),
+        );
         let random = || OsRng.next_u32();
         Ok(Registrar::new(store, issuers, Arc::new(domains), random))
     }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use leafgate_access::{ApiKeyId, EnrolmentTokenId, RefuseError};
-use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, TrustDomainName, UnixMs};
+use leafgate_identity::{DeviceId, Excerpt, SerialNumber, SpkiHash, TrustDomainName, UnixMs};
 use leafgate_pki::{
     BuildProfileError, GenerateKeyError, Intermediate, InventoryError, IssueError, ParseCsrError,
     PrepareError, SignCrlError,
@@ -103,6 +103,24 @@ pub enum RegistrarError {
         id: DeviceId,
         /// Why.
         why: RenewalRefusal,
+    },
+    /// The presented certificate of a part of the installation can't be renewed.
+    #[error("the certificate of {name} can't be renewed: {why}")]
+    ServiceRenewalRefused {
+        /// The name in the certificate.
+        name: Excerpt,
+        /// Why.
+        why: RenewalRefusal,
+    },
+    /// A part of the installation got so many certificates that something must be wrong with it.
+    #[error("{name} got {per_day} certificates within a day; the next one can be asked for in {}", span(*.retry_after))]
+    ServiceIssuanceLimited {
+        /// Its name.
+        name: String,
+        /// How many it gets.
+        per_day: usize,
+        /// After which time there is room for one.
+        retry_after: Duration,
     },
     /// The device is not let in.
     #[error(transparent)]
@@ -330,8 +348,12 @@ impl RegistrarError {
             | Self::IssuerActive { .. }
             | Self::IssuerUntrusted { .. } => ErrorKind::Conflict,
             Self::IssuerKeyMissing { .. } => ErrorKind::Unavailable,
-            Self::Refused(_) | Self::RenewalRefused { .. } => ErrorKind::Forbidden,
-            Self::IssuanceLimited { .. } => ErrorKind::TooMany,
+            Self::Refused(_) | Self::RenewalRefused { .. } | Self::ServiceRenewalRefused { .. } => {
+                ErrorKind::Forbidden
+            }
+            Self::IssuanceLimited { .. } | Self::ServiceIssuanceLimited { .. } => {
+                ErrorKind::TooMany
+            }
             Self::Enrol(source) => source.kind(),
             Self::Change(source) => kind_of_change(source),
             Self::Prepare(_) | Self::Key(_) | Self::InventoryMissing { .. } => ErrorKind::Failed,
@@ -364,7 +386,8 @@ impl RegistrarError {
     /// After which time it makes sense to ask again, where that is known.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::IssuanceLimited { retry_after, .. } => Some(*retry_after),
+            Self::IssuanceLimited { retry_after, .. }
+            | Self::ServiceIssuanceLimited { retry_after, .. } => Some(*retry_after),
             Self::IssuerTooYoung { left, .. } => Some(*left),
             _ => None,
         }

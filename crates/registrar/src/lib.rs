@@ -40,6 +40,7 @@ mod requested;
 mod requests;
 mod revocation;
 mod rotation;
+mod service_renewal;
 mod services;
 mod signed;
 mod tries;

@@ -75,7 +75,7 @@ fn refuse_without_room(
 }
 
 /// When there is room for another one, if there isn't now: when so many of those that count have ended.
-fn room_at(mut ends: Vec<UnixMs>, most: usize, now: UnixMs) -> Option<UnixMs> {
+pub(crate) fn room_at(mut ends: Vec<UnixMs>, most: usize, now: UnixMs) -> Option<UnixMs> {
     ends.retain(|end| *end > now);
     let too_many = (ends.len() + 1).checked_sub(most.max(1))?;
     ends.sort_unstable();
@@ -92,7 +92,7 @@ fn use_ends(certificate: &Certificate) -> Option<UnixMs> {
 }
 
 /// Until when a certificate counts as one of a day.
-fn day_ends(certificate: &Certificate) -> UnixMs {
+pub(crate) fn day_ends(certificate: &Certificate) -> UnixMs {
     let counts = match certificate.fingerprint {
         Some(_) => DAY,
         None => UNSIGNED_COUNTS,

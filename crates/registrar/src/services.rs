@@ -101,7 +101,7 @@ impl Registrar {
         }
     }
 
-    fn service_profile(&self, service: &Service) -> Result<Profile, RegistrarError> {
+    pub(crate) fn service_profile(&self, service: &Service) -> Result<Profile, RegistrarError> {
         let domains = self.domains.load();
         let patterns: Vec<CnPattern> = domains
             .iter()

@@ -166,7 +166,7 @@ fn kind_of(error: &RegistrarError) -> Option<ProblemType> {
         } => P::CertificateRequestRefused,
         E::KeyCompromised { .. } => P::KeyCompromised,
         E::KeyHeld { .. } => P::KeyConflict,
-        E::RenewalRefused { .. } => P::RenewalRefused,
+        E::RenewalRefused { .. } | E::ServiceRenewalRefused { .. } => P::RenewalRefused,
         E::Enrol(source) => match source {
             EnrolError::TokenUnknown => P::EnrolmentTokenInvalid,
             EnrolError::TokenEnded { .. } => P::EnrolmentTokenEnded,
@@ -178,7 +178,7 @@ fn kind_of(error: &RegistrarError) -> Option<ProblemType> {
                 | EnrolmentBar::Differs(_) => P::StateIllegal,
             },
         },
-        E::IssuanceLimited { .. } => P::IssuanceLimited,
+        E::IssuanceLimited { .. } | E::ServiceIssuanceLimited { .. } => P::IssuanceLimited,
         E::IdTaken { .. } => P::DeviceExists,
         E::NotIssuable { .. } => P::StateIllegal,
         E::IssuerForeign { .. } => P::IssuerForeign,

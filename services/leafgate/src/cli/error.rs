@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use leafgate_api::ProblemType;
 use leafgate_pki::{InitCaError, LoadCaError, OpenCaError};
@@ -51,6 +52,8 @@ pub(crate) struct CliError {
     hints: Vec<String>,
     /// What a registry API called it.
     problem: Option<ProblemType>,
+    /// After which time a registry API wants to be asked again.
+    retry_after: Option<Duration>,
 }
 
 impl CliError {
@@ -60,6 +63,7 @@ impl CliError {
             message: message.into(),
             hints: Vec::new(),
             problem: None,
+            retry_after: None,
         }
     }
 
@@ -123,6 +127,18 @@ impl CliError {
     pub(crate) fn exiting(mut self, exit: Exit) -> Self {
         self.exit = exit;
         self
+    }
+
+    /// The same with the time after which it makes sense to ask again.
+    #[must_use]
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// After which time it makes sense to ask again, where a server said so.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     pub(crate) fn exit(&self) -> Exit {

@@ -3,6 +3,7 @@
 //! Commands return what went wrong as a [`CliError`](error::CliError); only [`main`] turns that
 //! into words and an exit status.
 
+mod agent;
 mod api_key;
 mod audit;
 mod ca;
@@ -13,6 +14,7 @@ mod connect;
 mod console;
 mod crl;
 mod device;
+mod doctor;
 mod error;
 mod events;
 mod files;
@@ -82,6 +84,10 @@ enum Command {
     ApiKey(api_key::Arguments),
     /// List and follow everything that is done to the registry.
     Events(events::Arguments),
+    /// Keep a certificate and its key fresh: a device's, or a nats-server's.
+    Agent(agent::Arguments),
+    /// Look at a deployment, and say what is wrong and how to mend it.
+    Doctor(doctor::Arguments),
     /// Act as a device: log in with its certificate, publish and subscribe.
     Connect(connect::Arguments),
     /// Check policies, explain what they grant, and prove that they keep devices apart.
@@ -152,6 +158,8 @@ async fn dispatch(command: &Command, context: &Context) -> Result<ExitCode, CliE
         Command::Token(arguments) => token::run(arguments, context).await?,
         Command::ApiKey(arguments) => api_key::run(arguments, context).await?,
         Command::Events(arguments) => events::run(arguments, context).await?,
+        Command::Agent(arguments) => agent::run(arguments, context).await?,
+        Command::Doctor(arguments) => doctor::run(arguments, context).await?,
         Command::Connect(arguments) => connect::run(arguments, context).await?,
         Command::Policy(command) => policy::run(command, context)?,
         Command::Audit(arguments) => audit::run(arguments, context).await?,

@@ -56,6 +56,12 @@ impl Stage {
         }
     }
 
+    /// Ends all servers.
+    pub(crate) fn stop(&mut self) {
+        let site = self.site.take().unwrap();
+        self.runtime.block_on(site.stop()).unwrap();
+    }
+
     /// A client in the background that has logged in.
     pub(crate) fn connected(&self, line: &str) -> Visitor {
         let mut command = self.desk.command(line.split_whitespace());

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod access;
+mod agent;
 mod api;
 mod audit;
 mod bulk;
@@ -13,6 +14,7 @@ mod credentials;
 mod demo;
 mod deployment;
 mod device;
+mod doctor;
 mod events;
 mod help;
 mod keys;

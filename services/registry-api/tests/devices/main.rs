@@ -11,6 +11,7 @@ mod races;
 mod renewal;
 mod renewal_refused;
 mod rotation;
+mod service_renewal;
 #[path = "../api/support.rs"]
 #[expect(dead_code, reason = "shared with the tests of the rest of the API")]
 mod support;

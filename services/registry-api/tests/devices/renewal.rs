@@ -180,7 +180,7 @@ async fn both_versions_of_tls_and_http_renew() {
 }
 
 impl Bench {
-    fn world_now(&self) -> UnixMs {
+    pub(crate) fn world_now(&self) -> UnixMs {
         leafgate_runtime::Clock::now(&*self.clock)
     }
 }

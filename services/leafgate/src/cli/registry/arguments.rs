@@ -53,16 +53,19 @@ impl RegistryAddress {
                 url,
                 token_file,
                 ca_file,
-            } => {
-                let token_file = token_file.ok_or_else(|| {
-                    let error = format!("no API key is named for the registry at {url}");
-                    CliError::usage(error).hint(
-                        "name the file that holds it with --token-file, or LEAFGATE_TOKEN_FILE",
-                    )
-                })?;
-                let access = Access::new(&parse_url(&url)?, ca_file.as_deref())?;
-                Ok(Box::new(RemoteRegistry::new(access, &token_file)?))
-            }
+            } => Ok(Box::new(remote(&url, token_file, ca_file.as_deref())?)),
+        }
+    }
+
+    /// The running registry API that is named, if one is.
+    pub(crate) fn open_api(&self, context: &Context) -> Result<Option<RemoteRegistry>, CliError> {
+        match self.place(&context.environment)? {
+            Place::Folder(_) => Ok(None),
+            Place::Api {
+                url,
+                token_file,
+                ca_file,
+            } => remote(&url, token_file, ca_file.as_deref()).map(Some),
         }
     }
 
@@ -104,4 +107,18 @@ impl RegistryAddress {
         }
         Ok(Place::Folder(dir.to_owned()))
     }
+}
+
+fn remote(
+    url: &str,
+    token_file: Option<PathBuf>,
+    ca_file: Option<&Path>,
+) -> Result<RemoteRegistry, CliError> {
+    let token_file = token_file.ok_or_else(|| {
+        let error = format!("no API key is named for the registry at {url}");
+        CliError::usage(error)
+            .hint("name the file that holds it with --token-file, or LEAFGATE_TOKEN_FILE")
+    })?;
+    let access = Access::new(&parse_url(url)?, ca_file)?;
+    RemoteRegistry::new(access, &token_file)
 }

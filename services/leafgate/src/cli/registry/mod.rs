@@ -24,7 +24,8 @@ use leafgate_registry::{CertificateStatusKind, DeviceState, RevocationReason};
 pub(crate) use self::arguments::RegistryAddress;
 pub(crate) use self::folder::RegistryArguments;
 pub(super) use self::init::{Arguments, run};
-pub(crate) use self::renewal::Presented;
+pub(crate) use self::remote::{RemoteRegistry as RegistryApi, random};
+pub(crate) use self::renewal::{Presented, renew_at};
 use super::error::CliError;
 
 /// What can be asked of a registry. Who acts, and when, is the implementation's to know.

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use leafgate_api::{IssuedCertificate, Renew};
 use leafgate_identity::{DeviceId, Fingerprint};
 use reqwest::Method;
@@ -54,14 +56,23 @@ impl RegistryAddress {
                 registry.renew(id, &presented.fingerprint(), csr_pem).await
             }
             Place::Api { url, ca_file, .. } => {
-                let Presented { chain, key } = presented;
-                let own = Some(ClientCertificate { chain, key });
-                let url = parse_url(&url)?;
-                let access = Access::with_client_certificate(&url, ca_file.as_deref(), own)?;
-                let csr = csr_pem.to_owned();
-                let request = access.request(Method::POST, &["renew"]);
-                request.json(&Renew { csr })?.read().await
+                renew_at(&url, ca_file.as_deref(), presented, csr_pem).await
             }
         }
     }
+}
+
+/// Renews a certificate at a registry API, by nothing but the certificate itself.
+pub(crate) async fn renew_at(
+    url: &str,
+    ca_file: Option<&Path>,
+    presented: Presented,
+    csr_pem: &str,
+) -> Result<IssuedCertificate, CliError> {
+    let Presented { chain, key } = presented;
+    let own = Some(ClientCertificate { chain, key });
+    let access = Access::with_client_certificate(&parse_url(url)?, ca_file, own)?;
+    let csr = csr_pem.to_owned();
+    let request = access.request(Method::POST, &["renew"]);
+    request.json(&Renew { csr })?.read().await
 }

@@ -160,7 +160,12 @@ impl Patience {
 
 /// A time up to this one, for those who were told the same to spread.
 pub(super) fn jitter(longest: Duration) -> Duration {
-    longest.mul_f64(f64::from(OsRng.next_u32()) / f64::from(u32::MAX))
+    longest.mul_f64(f64::from(random()) / f64::from(u32::MAX))
+}
+
+/// A uniform number, to spread those who would do the same at the same time.
+pub(crate) fn random() -> u32 {
+    OsRng.next_u32()
 }
 
 fn random_hex() -> String {

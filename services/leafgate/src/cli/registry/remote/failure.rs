@@ -48,8 +48,10 @@ impl Failure {
         match self.wait {
             Some(wait) if wait > longest => self
                 .error
-                .hint(format!("try again in {} s", wait.as_secs())),
-            _ => self.error,
+                .hint(format!("try again in {} s", wait.as_secs()))
+                .after(wait),
+            Some(wait) => self.error.after(wait),
+            None => self.error,
         }
     }
 }

@@ -20,15 +20,17 @@ use leafgate_api::{
     HeldCertificate, ImportResult, IssuedCertificate, IssuerList, PlanBulk, ProblemType,
     RegisterDevice, ReplaceDevice, RequestCertificate, Revoke, SessionList,
 };
-use leafgate_identity::{DeviceId, SerialNumber, SpkiHash};
+use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, UnixMs};
 use leafgate_registrar::{Checkpoint, DeviceAction};
 use leafgate_registry::RevocationReason;
 use leafgate_runtime::read_secret;
 use reqwest::Method;
-use reqwest::header::HeaderValue;
+use reqwest::header::{DATE, HeaderValue};
 use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 
-pub(crate) use self::access::{Access, parse_url};
+pub(crate) use self::access::{Access, parse_url, random};
 use self::request::Request;
 pub(crate) use self::tls::ClientCertificate;
 use super::{
@@ -55,6 +57,22 @@ impl RemoteRegistry {
             access,
             authorization,
         })
+    }
+
+    /// How people know it.
+    pub(crate) fn name(&self) -> String {
+        self.access.name()
+    }
+
+    /// The issuers, and what time it is there, if the answer says so.
+    pub(crate) async fn issuers(&self) -> Result<(IssuerList, Option<UnixMs>), CliError> {
+        let (list, headers) = self.get(&["issuers"]).read_with_headers().await?;
+        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok());
+        Ok((
+            list,
+            date.map(|date| UnixMs::from_secs(date.unix_timestamp())),
+        ))
     }
 
     fn get(&self, path: &[&str]) -> Request {

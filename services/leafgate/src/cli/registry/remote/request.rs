@@ -78,9 +78,17 @@ impl Request {
 
     /// Sends it, and reads the answer.
     pub(in crate::cli::registry) async fn read<T: DeserializeOwned>(self) -> Result<T, CliError> {
+        Ok(self.read_with_headers().await?.0)
+    }
+
+    /// The same with the headers of the answer.
+    pub(super) async fn read_with_headers<T: DeserializeOwned>(
+        self,
+    ) -> Result<(T, HeaderMap), CliError> {
         let name = self.access.name();
         let broken = |error: reqwest::Error| unreachable(&name, error);
         let mut response = self.send().await?;
+        let headers = std::mem::take(response.headers_mut());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(broken)? {
             if body.len() + chunk.len() > MAX_ANSWER_BYTES {
@@ -89,10 +97,11 @@ impl Request {
             }
             body.extend_from_slice(&chunk);
         }
-        serde_json::from_slice(&body).map_err(|error| {
+        let read = serde_json::from_slice(&body).map_err(|error| {
             let error = format!("{name} does not answer as a registry API: {error}");
             CliError::new(Exit::Wrong, error).hint("is it the address of a leafgate-registry?")
-        })
+        })?;
+        Ok((read, headers))
     }
 
     /// Sends it, until it is answered otherwise than with a request to wait.
