@@ -138,8 +138,17 @@ fn a_fresh_certificate_stays_and_a_due_one_is_renewed_with_a_new_key() {
     assert_eq!(fresh["renew_after"], renewed["renew_after"]);
     assert!(!desk.path("reloaded").exists());
 
+    // Whoever does not run needs no signal.
+    let mut ended = Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    desk.write("ended.pid", &ended.id().to_string());
+    let done = renew(&["--pid-file", "ended.pid", "--signal", "hup"]);
+    assert!(done.stderr.contains("needs no signal"), "{done:#?}");
+    // The same key has its certificate until that is due.
     let key = desk.read("devices/0001.key");
     let kept = renew(&["--keep-key"]);
+    let outcome: Value = serde_json::from_str(&kept.stdout).unwrap();
+    assert_eq!(outcome["outcome"], "kept");
     assert_eq!(kept.exit, 0, "{kept:#?}");
     assert_eq!(desk.read("devices/0001.key"), key);
     // Nothing of it stands in the way of renewing by hand later, which says so.

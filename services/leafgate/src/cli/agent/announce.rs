@@ -58,10 +58,12 @@ impl Announcement {
         }
         if let Some((pid_file, name)) = &self.signal {
             let pid = read_pid(pid_file)?;
-            kill(pid, name.signal()).map_err(|error| gone(pid_file, pid, error))?;
-            done.push(match name {
-                SignalName::LameDuck => restarted(pid_file, pid).await?,
-                _ => format!("process {pid} was sent {}", name.signal()),
+            done.push(match kill(pid, name.signal()) {
+                // Whoever starts later reads the new files.
+                Err(Errno::ESRCH) => format!("process {pid} does not run, and needs no signal"),
+                Err(error) => return Err(unsignalled(pid_file, pid, error)),
+                Ok(()) if *name == SignalName::LameDuck => restarted(pid_file, pid).await?,
+                Ok(()) => format!("process {pid} was sent {}", name.signal()),
             });
         }
         Ok(done)
@@ -94,12 +96,12 @@ fn read_pid(path: &Path) -> Result<Pid, CliError> {
     })
 }
 
-fn gone(path: &Path, pid: Pid, error: Errno) -> CliError {
+fn unsignalled(path: &Path, pid: Pid, error: Errno) -> CliError {
     let what = format!(
         "process {pid} of {} can't be signalled: {error}",
         path.display()
     );
-    CliError::new(Exit::Wrong, what).hint("is it running, and may the agent's user signal it?")
+    CliError::new(Exit::Wrong, what).hint("may the agent's user signal it?")
 }
 
 /// Waits for the end of a process that was told to, and for its successor.

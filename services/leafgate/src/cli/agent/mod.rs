@@ -99,6 +99,8 @@ struct Turn {
 enum Outcome {
     /// It is not time yet.
     Fresh,
+    /// The registry gives the same certificate, as it does for the same key until it is time.
+    Kept,
     /// There is a new certificate.
     Renewed,
 }
@@ -140,6 +142,7 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         let now = context.clock.now();
         let what = match turn.outcome {
             Outcome::Fresh => "is fresh",
+            Outcome::Kept => "keeps its certificate",
             Outcome::Renewed => "has a new certificate",
         };
         format!(
@@ -201,7 +204,7 @@ impl<'a> Agent<'a> {
                     }
                     match turn.outcome {
                         Outcome::Fresh => LOOK_EVERY,
-                        Outcome::Renewed => LEAST_LIFE,
+                        Outcome::Kept | Outcome::Renewed => LEAST_LIFE,
                     }
                 }
                 Err(error) => {
@@ -241,7 +244,11 @@ impl<'a> Agent<'a> {
         self.files.swap_in(&new, renew_after)?;
         *renew_now = false;
         self.announce(&new).await?;
-        Ok(Turn::of(Outcome::Renewed, &new, renew_after))
+        let outcome = match new.fingerprint == present.fingerprint {
+            true => Outcome::Kept,
+            false => Outcome::Renewed,
+        };
+        Ok(Turn::of(outcome, &new, renew_after))
     }
 
     async fn announce(&self, pair: &Pair) -> Result<(), CliError> {
@@ -308,6 +315,7 @@ impl Turn {
         } = self;
         let what = match self.outcome {
             Outcome::Fresh => "certificate is fresh",
+            Outcome::Kept => "certificate kept",
             Outcome::Renewed => "certificate renewed",
         };
         format!(
