@@ -222,11 +222,14 @@ async fn measure(
         at,
         machine,
         load_average,
-        postgres: database.sql("SHOW server_version"),
+        postgres: database.sql(POSTGRES_VERSION),
         vault: leafgate_testkit::vault::VERSION.to_owned(),
         rows,
     })
 }
+
+/// Without what its packager adds.
+const POSTGRES_VERSION: &str = "SELECT split_part(current_setting('server_version'), ' ', 1)";
 
 const ISSUED: &str = "SELECT count(*) FROM certificates WHERE status = 'issued'";
 

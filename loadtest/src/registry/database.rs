@@ -99,7 +99,10 @@ impl Databases {
             Self::Postgres(server) => {
                 format!(
                     "PostgreSQL {}",
-                    server.sql(&database.name, "SHOW server_version")
+                    server.sql(
+                        &database.name,
+                        "SELECT split_part(current_setting('server_version'), ' ', 1)"
+                    )
                 )
             }
             Self::Sqlite { .. } => {
