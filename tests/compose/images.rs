@@ -1,6 +1,7 @@
 //! The images that docker-compose.yml names. None is pulled: they are made of programs of this machine, laid out as the
 //! official ones are.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -185,17 +186,29 @@ fn programs() -> [PathBuf; 3] {
     .map(PathBuf::from)
 }
 
-/// The files of this project that the programs were built from, a line each, as Cargo noted them beside the programs.
+/// The files of this project that Cargo needs for the programs, a line each: every manifest, all sources of the packages
+/// below them, and what those include.
 fn sources() -> String {
     let project = project();
     let mut sources = vec!["Cargo.toml".to_owned(), "Cargo.lock".to_owned()];
-    for program in programs() {
-        let noted = fs::read_to_string(program.with_extension("d")).unwrap();
-        let (_, files) = noted.split_once(": ").unwrap();
-        let files = files.split_whitespace().map(Path::new);
-        let own = files.filter_map(|file| file.strip_prefix(&project).ok());
-        sources.extend(own.map(|file| file.to_str().unwrap().to_owned()));
+    for folder in ["crates", "services", "loadtest", "migrations", "policies"] {
+        add_files(&project, Path::new(folder), &mut sources);
     }
     sources.push(String::new());
     sources.join("\n")
+}
+
+fn add_files(project: &Path, folder: &Path, sources: &mut Vec<String>) {
+    for entry in fs::read_dir(project.join(folder)).unwrap() {
+        let entry = entry.unwrap();
+        let path = folder.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            add_files(project, &path, sources);
+        } else if ["toml", "rs", "sql"]
+            .map(OsStr::new)
+            .contains(&path.extension().unwrap_or_default())
+        {
+            sources.push(path.to_str().unwrap().to_owned());
+        }
+    }
 }
