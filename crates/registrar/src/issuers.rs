@@ -47,6 +47,17 @@ impl Issuers {
         self.0.load().of(intermediate).first().cloned()
     }
 
+    /// The one of a kind with this key. An engine elsewhere may sign both kinds with one key, each by rules of its own.
+    pub(crate) fn find_of(
+        &self,
+        intermediate: Intermediate,
+        issuer: &SpkiHash,
+    ) -> Option<Arc<dyn Issuer>> {
+        let keys = self.0.load();
+        let mut of_kind = keys.of(intermediate).iter();
+        of_kind.find(|it| it.spki() == *issuer).cloned()
+    }
+
     pub(crate) fn find(&self, issuer: &SpkiHash) -> Option<Arc<dyn Issuer>> {
         let keys = self.0.load();
         let mut all = keys.devices.iter().chain(&keys.servers);

@@ -52,7 +52,7 @@ impl Registrar {
                 certificate,
             } in placed.issuers
             {
-                let key_present = self.issuers.find(&issuer).is_some();
+                let key_present = self.issuers.find_of(intermediate, &issuer).is_some();
                 let outstanding = match self.store.outstanding(&issuer, now).await {
                     Err(StoreError::Unsupported { .. }) => None,
                     counted => Some(counted?),
@@ -99,7 +99,7 @@ impl Registrar {
             None => None,
         };
         let signer = match active {
-            Some(active) => self.issuers.find(&active),
+            Some(active) => self.issuers.find_of(intermediate, &active),
             None => self.issuers.first(intermediate),
         };
         signer.ok_or(RegistrarError::IssuerKeyMissing {

@@ -90,7 +90,8 @@ impl Registrar {
         let serial = prepared.serial();
         let not_signed = |source| RegistrarError::NotSigned { serial, source };
         let prepared_by = prepared.issuer();
-        let issued = match self.issuers.find(&prepared_by) {
+        let intermediate = prepared.profile().kind().intermediate();
+        let issued = match self.issuers.find_of(intermediate, &prepared_by) {
             Some(issuer) => issuer.issue(prepared).await,
             None => Err(IssueError::Foreign { prepared_by }),
         };

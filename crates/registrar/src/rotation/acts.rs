@@ -123,7 +123,7 @@ impl Registrar {
             }
             _ => {}
         }
-        if self.issuers.find(&issuer).is_none() {
+        if self.issuers.find_of(intermediate, &issuer).is_none() {
             let issuer = Some(issuer);
             return Err(RegistrarError::IssuerKeyMissing {
                 intermediate,
