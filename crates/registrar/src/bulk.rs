@@ -57,7 +57,8 @@ impl Registrar {
     /// somebody confirmed. `rate` bounds how many are changed in a second. `act` is asked anew for each.
     ///
     /// Nothing happens but while the stream is read. Each device is looked at again when its turn comes: one that is no
-    /// longer selected is left alone. To resume what was broken off, plan and apply again.
+    /// longer selected is left alone. What has begun when the stream is dropped may still be done. To resume what was
+    /// broken off, plan and apply again.
     ///
     /// # Errors
     /// [`RegistrarError::CountDiffers`], before anything is done, or the store fails.

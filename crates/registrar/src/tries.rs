@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use crate::error::RegistrarError;
 
-/// How often an act is tried while others change the same records.
-const MAX_TRIES: u32 = 16;
+/// How often an act is tried while others change the same records: for some seconds, as long as a client waits.
+const MAX_TRIES: u32 = 48;
 /// The longest pause after the first try. It doubles with each further one, to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
 const LONGEST_PAUSE: Duration = Duration::from_millis(256);

@@ -329,9 +329,9 @@ async fn what_an_edit_refuses_is_not_done(bench: Bench) {
 async fn conflicts_are_tried_again_for_a_while(bench: Bench) {
     let id = bench.registered("0001").await;
     let registrar = bench.hasty();
-    bench.store.plan((0..15).map(|_| Fault::Conflict));
+    bench.store.plan((0..47).map(|_| Fault::Conflict));
     registrar.disable(&id, &act()).await.unwrap();
-    bench.store.plan((0..16).map(|_| Fault::Conflict));
+    bench.store.plan((0..48).map(|_| Fault::Conflict));
     let busy = registrar.enable(&id, &act()).await.unwrap_err();
     assert_eq!(busy.to_string(), "others keep changing 0001; try again");
     assert_eq!(busy.kind(), ErrorKind::Conflict);

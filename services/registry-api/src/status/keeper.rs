@@ -15,7 +15,7 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_secs(10);
 
 /// How often a number is tried for while other registries take theirs.
-const MAX_TRIES: u32 = 16;
+const MAX_TRIES: u32 = 48;
 const TRY_PAUSE: Duration = Duration::from_millis(2);
 
 impl RevocationStatus {
