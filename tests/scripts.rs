@@ -5,15 +5,17 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Instant;
 
 use leafgate::local::{Credentials, Device, LocalSite};
 use serde_json::Value;
 
+use crate::support::figures::record_fault;
 use crate::support::registry_client::{openssl, with_registry};
 use crate::support::{TestSite, project, scale};
 
 /// Devices of a small fleet, times `LEAFGATE_TEST_SCALE`.
-const FLEET: usize = 25;
+const FLEET: usize = 50;
 
 #[tokio::test]
 async fn a_device_is_registered_by_script_and_logs_in() {
@@ -77,7 +79,9 @@ async fn a_fleet_is_enrolled_by_script_and_a_broken_run_goes_on() {
         let arguments = ["--count", &count, "--type", "pump", fleet.to_str().unwrap()];
         script(&site.site, &site.devices, "provision-fleet.sh", &arguments)
     };
+    let began = Instant::now();
     let first = said(&run());
+    let took = began.elapsed().as_secs();
     assert!(
         first.contains(&format!("{count} devices enrolled, 0 failed")),
         "{first}"
@@ -92,6 +96,11 @@ async fn a_fleet_is_enrolled_by_script_and_a_broken_run_goes_on() {
         })
         .collect();
     assert_eq!(serials.len(), FLEET * scale());
+    record_fault(
+        "devices enrol by provision-fleet.sh",
+        FLEET * scale(),
+        &format!("all have their certificates after {took} s"),
+    );
     fs::copy(site.devices.join("ca.crt"), fleet.join("ca.crt")).unwrap();
     let credentials = Credentials::in_folder(&fleet, "0001");
     drop(

@@ -13,7 +13,11 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn this() -> Result<Self> {
+    /// Asks the system.
+    ///
+    /// # Errors
+    /// It does not tell.
+    pub fn this() -> Result<Self> {
         let cores = std::thread::available_parallelism().context("can't count the cores")?;
         let cpuinfo =
             std::fs::read_to_string("/proc/cpuinfo").context("can't read /proc/cpuinfo")?;
@@ -37,7 +41,10 @@ impl Display for Machine {
 }
 
 /// How many processes have wanted a core in the last minute, on average (proc(5), `loadavg`).
-pub(crate) fn load_average() -> Result<f64> {
+///
+/// # Errors
+/// The system does not tell.
+pub fn load_average() -> Result<f64> {
     let text = std::fs::read_to_string("/proc/loadavg").context("can't read /proc/loadavg")?;
     let first = text.split_whitespace().next();
     let load = first.and_then(|number| number.parse().ok());

@@ -12,7 +12,7 @@ const HEADER: &str = "| date | load | xkey | CPU µs per decision | peer | ratio
 const RULE: &str = "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---|---|---:|";
 
 /// A table in a Markdown document, to which rows are added.
-pub(crate) struct MarkdownTable {
+pub struct MarkdownTable {
     /// Its first line, by which it is found.
     pub(crate) header: &'static str,
     /// Its second line.
@@ -24,6 +24,12 @@ const DECISIONS: MarkdownTable = MarkdownTable {
     rule: RULE,
 };
 
+/// What came of faults at full scale.
+pub const FAULTS: MarkdownTable = MarkdownTable {
+    header: "| date | what | times | came of it | load after | machine |",
+    rule: "|---|---|---:|---|---:|---|",
+};
+
 /// Adds a row for each measurement to the table in a Markdown document, which is made if it does
 /// not exist.
 pub(crate) fn record(report: &Report, path: &Path) -> Result<()> {
@@ -32,7 +38,10 @@ pub(crate) fn record(report: &Report, path: &Path) -> Result<()> {
 
 impl MarkdownTable {
     /// Adds rows to the table in a document. Who has no such document or table gets one.
-    pub(crate) fn add(&self, path: &Path, rows: Vec<String>) -> Result<()> {
+    ///
+    /// # Errors
+    /// The document can't be read or written.
+    pub fn add(&self, path: &Path, rows: Vec<String>) -> Result<()> {
         let document = match fs::read_to_string(path) {
             Ok(document) => document,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -64,12 +73,12 @@ impl MarkdownTable {
 }
 
 /// A row of a Markdown table.
-pub(crate) fn markdown_row(cells: &[String]) -> String {
+pub fn markdown_row(cells: &[String]) -> String {
     format!("| {} |", cells.join(" | "))
 }
 
 /// The day of a moment, as rows begin with it.
-pub(crate) fn day(at: UnixMs) -> String {
+pub fn day(at: UnixMs) -> String {
     let at = at.to_string();
     let (day, _) = at.split_once('T').unwrap_or((&at, ""));
     day.to_owned()
@@ -115,7 +124,12 @@ mod tests {
     fn the_page_on_performance_has_every_table() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let page = fs::read_to_string(root.join("docs/performance.md")).unwrap();
-        for table in [&DECISIONS, &crate::issue::TABLE, &crate::registry::TABLE] {
+        for table in [
+            &DECISIONS,
+            &crate::issue::TABLE,
+            &crate::registry::TABLE,
+            &FAULTS,
+        ] {
             let lines = format!("{}\n{}\n", table.header, table.rule);
             assert!(page.contains(&lines), "{lines}");
         }

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod decisions;
 pub mod devices;
 pub mod evictions;
+pub mod figures;
 pub mod in_process;
 pub mod observer;
 pub mod raw_device;

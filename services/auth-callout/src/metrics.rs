@@ -8,6 +8,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
+use crate::revocation::FoundBy;
+
 /// What a replica counts. Labels are bounded: reasons, never devices or servers.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -16,7 +18,7 @@ pub(crate) struct Metrics {
     pub(crate) decision_seconds: Histogram,
     pub(crate) batch_requests: Histogram,
     pub(crate) clock_skew_seconds: Gauge,
-    pub(crate) kicks: Counter,
+    kicks: Family<Kick, Counter>,
     pub(crate) evictions: Counter,
     pub(crate) sessions: Gauge,
     pub(crate) cached_devices: Gauge,
@@ -29,6 +31,11 @@ pub(crate) struct Metrics {
 struct Decision {
     outcome: &'static str,
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kick {
+    found_by: &'static str,
 }
 
 impl Metrics {
@@ -66,7 +73,7 @@ impl Metrics {
                 "clock_skew_seconds",
                 "Own clock minus the clock of the server that asked last",
             ),
-            kicks: add.default("kicks", "Connections ended"),
+            kicks: add.default("kicks", "Connections ended, by how they were found"),
             evictions: add.default("evictions", "Devices evicted from memory"),
             sessions: add.default("sessions", "Sessions granted here"),
             cached_devices: add.default("cached_devices", "Device records in memory"),
@@ -85,6 +92,11 @@ impl Metrics {
     pub(crate) fn allowed(&self, took: Duration) {
         self.allowed.inc();
         self.decision_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn kicked(&self, found_by: FoundBy) {
+        let found_by = found_by.as_str();
+        self.kicks.get_or_create(&Kick { found_by }).inc();
     }
 
     pub(crate) fn denied(&self, reason: Reason, took: Duration) {

@@ -55,6 +55,27 @@ pub(crate) enum Origin {
     Hint,
 }
 
+/// How a session that must end was found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum FoundBy {
+    /// This replica granted it.
+    Grant,
+    /// A search for the sessions of its device.
+    Search,
+    /// The comparison of all live connections with the registry.
+    Sweep,
+}
+
+impl FoundBy {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Grant => "grant",
+            Self::Search => "search",
+            Self::Sweep => "sweep",
+        }
+    }
+}
+
 /// What an event does to the sessions of its device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
@@ -232,7 +253,9 @@ impl Enforcer {
                 (id, altered, origin)
             }
         };
-        let kicks = ending.iter().map(|session| self.kick(&id, &session.place));
+        let kicks = ending
+            .iter()
+            .map(|session| self.kick(&id, &session.place, FoundBy::Grant));
         futures::future::join_all(kicks).await;
         drop(kicking);
         let Origin::Feed(position) = origin else {
@@ -301,23 +324,24 @@ impl Enforcer {
                 if !admits_live(&found, &connection, decider.clock.now())
                     && let Ok(place) = Place::of(&connection)
                 {
-                    self.kick(id, &place).await;
+                    self.kick(id, &place, FoundBy::Search).await;
                 }
             }
         }
     }
 
     /// Ends one connection.
-    pub(crate) async fn kick(&self, id: &DeviceId, place: &Place) {
+    pub(crate) async fn kick(&self, id: &DeviceId, place: &Place, found_by: FoundBy) {
         let Some(system) = &self.system else { return };
         for attempt in 1..=KICK_ATTEMPTS {
             match system.kick(place.server_id.as_str(), place.client_id).await {
                 Ok(KickOutcome::Kicked) => {
-                    self.shared.metrics.kicks.inc();
+                    self.shared.metrics.kicked(found_by);
                     tracing::info!(
                         device = id.as_str(),
                         server_id = place.server_id.as_str(),
                         cid = place.client_id,
+                        found_by = found_by.as_str(),
                         "session ended"
                     );
                     return;

@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 use crate::grants::Place;
 use crate::live::admits_live;
 use crate::records::Found;
-use crate::revocation::{Effect, Enforcer, effect_of};
+use crate::revocation::{Effect, Enforcer, FoundBy, effect_of};
 use crate::setup::Trust;
 
 /// How soon a comparison that has failed is tried again.
@@ -80,7 +80,9 @@ impl Sweeper {
                 return;
             };
             for session in self.enforcer.altered_by(&id, &found) {
-                self.enforcer.kick(&id, &session.place).await;
+                self.enforcer
+                    .kick(&id, &session.place, FoundBy::Grant)
+                    .await;
             }
         }
     }
@@ -112,7 +114,7 @@ impl Sweeper {
             unwanted = self.accounted_for(unwanted, seen).await?;
         }
         for (id, place) in unwanted {
-            self.enforcer.kick(&id, &place).await;
+            self.enforcer.kick(&id, &place, FoundBy::Sweep).await;
         }
         Ok(())
     }
