@@ -2,7 +2,7 @@
 //!
 //! | info string | what happens |
 //! |---|---|
-//! | `sh` | runs, and succeeds |
+//! | `sh` | runs, and succeeds; what it exports holds for the blocks after it |
 //! | `sh fails N` | runs, and ends with status N |
 //! | `sh background` | runs until the document's end; the site must come up |
 //! | `sh project` | runs in the project's folder |
@@ -11,6 +11,7 @@
 //! | `sh vault` | runs against a Vault of its own, `vault` by a stand-in for Vault's tool |
 //! | `toml callout` | is a configuration of the callout |
 //! | `toml registry` | is a configuration of the registry |
+//! | `toml registry section` | is a section of the one before |
 //! | `text` | is output, or a picture |
 
 use std::fs;
@@ -27,6 +28,9 @@ use crate::support::{options, project};
 
 /// How long a site in the background may take to come up, and to end.
 const SITE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Keeps what a block has exported, in the stage's folder.
+const EXPORTED: &str = ".exported";
 
 #[tokio::test]
 async fn the_readme_is_true() {
@@ -51,6 +55,11 @@ async fn the_page_on_policies_is_true() {
 #[tokio::test]
 async fn the_page_on_the_callout_is_true() {
     run_document("docs/callout.md").await;
+}
+
+#[tokio::test]
+async fn the_page_on_the_registry_is_true() {
+    run_document("docs/registry.md").await;
 }
 
 #[tokio::test]
@@ -105,12 +114,16 @@ async fn run_document(name: &str) {
     assert!(!blocks.is_empty(), "{name} has no block");
     let mut stage = Stage::new();
     let mut vault = None;
+    let mut registry_config = String::new();
     for block in blocks {
         let place = format!("{name}:{}", block.line);
         let words: Vec<&str> = block.info.split(' ').collect();
         match words.as_slice() {
             ["sh"] if block.text.starts_with("make ") => check_make(&place, &block.text),
-            ["sh"] => stage.expect(&place, &block.text, &stage.folder(), 0),
+            ["sh"] => {
+                let script = format!("{}export -p > {EXPORTED}\n", block.text);
+                stage.expect(&place, &script, &stage.folder(), 0);
+            }
             ["sh", "project"] => stage.expect(&place, &block.text, &project(), 0),
             ["sh", "fails", status] => {
                 stage.expect(
@@ -130,7 +143,13 @@ async fn run_document(name: &str) {
                 vault.admin().run_commands(&block.text, &folder).await;
             }
             ["toml", "callout"] => check_config(&place, &block.text),
-            ["toml", "registry"] => check_registry_config(&place, &block.text),
+            ["toml", "registry"] => {
+                check_registry_config(&place, &block.text);
+                registry_config = block.text;
+            }
+            ["toml", "registry", "section"] => {
+                check_registry_config(&place, &format!("{registry_config}\n{}", block.text));
+            }
             ["text"] => {}
             _ => panic!("{place}: a block with info string {:?}", block.info),
         }
@@ -190,9 +209,10 @@ impl Stage {
             programs.display(),
             nats_server.display()
         );
+        let script = format!("if [ -f {EXPORTED} ]; then . ./{EXPORTED}; fi\n{script}");
         let mut command = Command::new("bash");
         command
-            .args(["-euo", "pipefail", "-c", script])
+            .args(["-euo", "pipefail", "-c", &script])
             .current_dir(folder)
             .env_clear()
             .env("PATH", path)
