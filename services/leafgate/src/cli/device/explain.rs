@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use leafgate_api::{Explanation, Grant, GrantSubjects};
+use leafgate_policy::Lifetime;
 use leafgate_runtime::Clock;
 
 use super::id;
@@ -82,12 +83,13 @@ fn describe(explanation: &Explanation, until: Option<&str>, style: Style) -> Str
     for (name, value) in facts(grant) {
         lines.push(format!("  {name:<10} {}", plain(&value)));
     }
-    let lifetime = &grant.lifetime;
+    let lifetime = Lifetime {
+        secs: grant.lifetime.secs,
+        jitter_percent: grant.lifetime.jitter_percent,
+    };
     lines.push(format!(
-        "  account {}, for {} s ± {} %{}",
+        "  account {}, up to {lifetime}{}",
         plain(&grant.account),
-        lifetime.secs,
-        lifetime.jitter_percent,
         until
             .map(|until| format!(", ends {until}"))
             .unwrap_or_default()
