@@ -166,7 +166,8 @@ impl Registrar {
             return Ok((record, issued, false));
         }
         let signer = self.signer(Intermediate::Devices).await?;
-        self.check_requests(&record.device, act.at).await?;
+        self.check_requests(&record.device, &*signer, act.at)
+            .await?;
         let prepare = |record: &DeviceRecord| {
             admit(record)?;
             self.prepare(&*signer, record, key, occasion, act)

@@ -78,7 +78,10 @@ impl Registrar {
             covers(token, id, &key.spki_hash())?;
             let existing = self.store.load(id).await?;
             let requested = match &existing {
-                Some(record) => self.was_requested(&record.device, &key.spki_hash()).await?,
+                Some(record) => {
+                    self.was_requested(&record.device, &key.spki_hash(), &*signer)
+                        .await?
+                }
                 None => false,
             };
             if let Some(record) = &existing {
@@ -88,7 +91,8 @@ impl Registrar {
                     return Ok(Admission::Again(record.clone(), issued));
                 }
                 refuse_equipped(record)?;
-                self.check_requests(&record.device, act.at).await?;
+                self.check_requests(&record.device, &*signer, act.at)
+                    .await?;
             }
             let (changes, plan) = self.build_enrolment(
                 &*signer,
@@ -174,8 +178,9 @@ fn covers(token: &EnrolmentToken, id: &DeviceId, key: &SpkiHash) -> Result<(), E
     }
 }
 
-/// Whether a device that is registered, for which a certificate with this key may be `requested`, may enrol with a token that covers it. A token that doesn't name it covers none
-/// that is registered, but for one that has begun with this key and comes again.
+/// Whether a device that is registered may enrol with a token that covers it. A token that doesn't name it covers none that
+/// is registered, but for one that has begun with this key and comes again: a certificate is in preparation, or was
+/// `requested` of an issuer elsewhere.
 fn may_enrol(
     record: &DeviceRecord,
     token: &EnrolmentToken,

@@ -1,7 +1,7 @@
 use std::slice;
 
 use leafgate_identity::{SerialNumber, SpkiHash, UnixMs, Validity};
-use leafgate_pki::{Intermediate, Issued, Issuer, Prepared, Profile, PublicKeyInfo};
+use leafgate_pki::{Issued, Issuer, Prepared, Profile, PublicKeyInfo};
 use leafgate_registry::{
     Act, Certificate, CertificateId, CertificateStatus, Change, Device, DeviceRecord, DeviceState,
     DocumentName, Holder, NewCertificate, RevocationReason,
@@ -134,13 +134,8 @@ impl Registrar {
                     .await;
             }
         };
-        let (key, holder) = (prepared.public_key().spki_hash(), holder(&record.device));
-        let issuer = prepared.issuer();
-        let checked = match self.check_key(&key, &holder, act.at).await {
-            Ok(()) => self.check_signs(Intermediate::Devices, &issuer).await,
-            refused => refused,
-        };
-        if let Err(refusal) = checked {
+        let holder = holder(&record.device);
+        if let Err(refusal) = self.check_signable(&prepared, &holder, act).await {
             let id = intent(&prepared, serial).id;
             self.withdraw(&record, &id, act).await;
             return Err(refusal);
@@ -150,6 +145,19 @@ impl Registrar {
             Ok(record) => Ok((record, signature.issued)),
             Err(source) => Err(not_recorded(signature.issued.serial, source)),
         }
+    }
+
+    /// Asked once the intent is recorded: nobody has the key certified whose it is not, nor an issuer that is retired sign.
+    pub(crate) async fn check_signable(
+        &self,
+        prepared: &Prepared,
+        holder: &Holder,
+        act: &Act,
+    ) -> Result<(), RegistrarError> {
+        let key = prepared.public_key().spki_hash();
+        self.check_key(&key, holder, act.at).await?;
+        let intermediate = prepared.profile().kind().intermediate();
+        self.check_signs(intermediate, &prepared.issuer()).await
     }
 
     /// A commit whose outcome is unknown is looked up, for the certificate may be handed out only

@@ -67,5 +67,5 @@ pub use registrar::Registrar;
 pub use renew_after::renew_after;
 pub use renewal::RenewalRefusal;
 pub use request_keeper::{KeptRequests, RequestKeeper};
-pub use rotation::{IssuerState, IssuerStatus, UnknownIssuerState};
+pub use rotation::{IssuerState, IssuerStatus};
 pub use services::{Service, ServiceCredentials};

@@ -75,6 +75,13 @@ impl Registrar {
         registrar
     }
 
+    /// For what comes before an act, and is right whether or not the act comes about: it records no request.
+    pub(crate) fn beside_request(&self) -> Self {
+        let mut registrar = self.clone();
+        registrar.once = None;
+        registrar
+    }
+
     /// The request that is recorded under this name, if it is not too long ago.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 use leafgate_identity::{SpkiHash, UnixMs};
-use leafgate_pki::{Intermediate, Issued, Prepared, ProfileKind};
+use leafgate_pki::{Issued, Issuer, Prepared, ProfileKind};
 use leafgate_registry::{
-    Act, Certificate, Change, Device, DeviceRecord, DocumentName, NewCertificate,
+    Act, Certificate, Change, Device, DeviceRecord, DocumentName, Holder, NewCertificate,
 };
 
 use crate::enrolment::refuse_equipped;
@@ -18,9 +18,9 @@ impl Registrar {
     pub(crate) async fn check_requests(
         &self,
         device: &Device,
+        issuer: &dyn Issuer,
         now: UnixMs,
     ) -> Result<(), RegistrarError> {
-        let issuer = self.signer(Intermediate::Devices).await?;
         if issuer.inventory().is_none() {
             return Ok(());
         }
@@ -39,8 +39,8 @@ impl Registrar {
         &self,
         device: &Device,
         key: &SpkiHash,
+        issuer: &dyn Issuer,
     ) -> Result<bool, RegistrarError> {
-        let issuer = self.signer(Intermediate::Devices).await?;
         if issuer.inventory().is_none() {
             return Ok(false);
         }
@@ -61,12 +61,7 @@ impl Registrar {
     ) -> Result<(DeviceRecord, Issued), RegistrarError> {
         let (key, kind) = (prepared.public_key().spki_hash(), prepared.profile().kind());
         let holder = holder(&record.device);
-        let issuer = prepared.issuer();
-        let checked = match self.check_key(&key, &holder, act.at).await {
-            Ok(()) => self.check_signs(Intermediate::Devices, &issuer).await,
-            refused => refused,
-        };
-        if let Err(refusal) = checked {
+        if let Err(refusal) = self.check_signable(&prepared, &holder, act).await {
             self.abandon(request, None, act).await;
             return Err(refusal);
         }
@@ -159,8 +154,10 @@ impl Registrar {
         act: &Act,
     ) -> Result<(Certificate, Issued), RegistrarError> {
         let (key, kind) = (prepared.public_key().spki_hash(), prepared.profile().kind());
-        let issuer = prepared.issuer();
-        if let Err(refusal) = self.check_signs(kind.intermediate(), &issuer).await {
+        let holder = Holder::Service {
+            name: name.to_owned(),
+        };
+        if let Err(refusal) = self.check_signable(&prepared, &holder, act).await {
             self.abandon(request, None, act).await;
             return Err(refusal);
         }
@@ -172,17 +169,22 @@ impl Registrar {
             }
         };
         let new = new_certificate(&signature.issued, kind, key);
-        match self
+        let recorded = self
             .record_requested_service(name, request, new, &signature, act)
-            .await
-        {
-            Ok(record) => Ok((record, signature.issued)),
+            .await;
+        let record = match recorded {
+            Ok(record) => record,
             Err(source) => {
                 self.abandon_refused(request, &signature.issued, &source, act)
                     .await;
-                Err(not_recorded(signature.issued.serial, source))
+                return Err(not_recorded(signature.issued.serial, source));
             }
+        };
+        if let Err(refusal) = self.check_key(&key, &holder, act.at).await {
+            self.withdraw_service(&id_of(&signature.issued), act).await;
+            return Err(refusal);
         }
+        Ok((record, signature.issued))
     }
 
     async fn record_requested_service(

@@ -4,6 +4,10 @@
 //! recorded, and the document closed, in one commit after the signature. A document that stays open leads to what was
 //! signed and never recorded; it then holds what the issuer has still to revoke, until it has.
 
+use std::slice;
+use std::sync::Arc;
+use std::time::Duration;
+
 use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, UnixMs};
 use leafgate_pki::{Inventory, IssueError, Issuer, Prepared};
 use leafgate_registry::{
@@ -12,12 +16,10 @@ use leafgate_registry::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::slice;
-use std::sync::Arc;
-use std::time::Duration;
 
 use crate::documents::{decode, document_name, encode};
 use crate::error::RegistrarError;
+use crate::issuance::holder;
 use crate::registrar::Registrar;
 
 /// For how long a request is kept that came to nothing, so that an enrolment token is not used up by asking again.
@@ -146,7 +148,7 @@ impl Registrar {
         device: &Device,
         key: Option<&SpkiHash>,
     ) -> Result<Vec<CertificateRequest>, RegistrarError> {
-        let holder = crate::issuance::holder(device);
+        let holder = holder(device);
         let prefix = prefix_of(issuer, &holder, key);
         let mut after = Cursor::after(document_name(&prefix));
         let mut found = Vec::new();
@@ -248,7 +250,9 @@ impl Registrar {
                 .filter(|serial| !request.revoke.contains(serial))
                 .copied()
                 .collect();
-            if request.state != RequestState::Open && new.is_empty() {
+            let is_known = request.state != RequestState::Open && new.is_empty();
+            // Meanwhile one of the certificates was recorded: it belongs to somebody.
+            if is_known || request.state == RequestState::Recorded {
                 return Ok(());
             }
             request.revoke.extend(new);

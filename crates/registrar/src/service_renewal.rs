@@ -102,7 +102,7 @@ impl Registrar {
             ..CertificateQuery::default()
         };
         let issued = self.find_all_certificates(query).await?;
-        let ends = issued.iter().filter(|it| it.issuer == record.issuer);
+        let ends = issued.iter().filter(|it| it.profile == record.profile);
         let per_day = self.limits.per_day;
         let Some(room_at) = room_at(ends.map(day_ends).collect(), per_day, now) else {
             return Ok(());

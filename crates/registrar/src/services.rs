@@ -92,8 +92,10 @@ impl Registrar {
         prepared: Prepared,
         act: &Act,
     ) -> Result<(Certificate, Issued), RegistrarError> {
-        let intermediate = prepared.profile().kind().intermediate();
-        self.check_signs(intermediate, &prepared.issuer()).await?;
+        if let Err(refusal) = self.check_signable(&prepared, &record.holder, act).await {
+            self.withdraw_service(&record.id(), act).await;
+            return Err(refusal);
+        }
         let signature = self.sign(prepared).await?;
         match self.record_service_issued(record, &signature, act).await {
             Ok(record) => Ok((record, signature.issued)),
@@ -200,15 +202,14 @@ impl Registrar {
             .ok_or(RegistrarError::CertificateUnknown { serial: id.serial })
     }
 
-    /// Supersedes the issued certificates of the same holder and issuer, and so of the same kind.
-    /// The newer one is not among them: it is prepared.
+    /// Supersedes the issued certificates of the same holder and kind, whichever issuer signed them. The newer one is not
+    /// among them: it is prepared.
     pub(crate) async fn supersede_services(
         &self,
         newer: &Certificate,
         act: &Act,
     ) -> Result<Vec<Change>, RegistrarError> {
         let query = CertificateQuery {
-            issuer: Some(newer.issuer),
             holder: Some(newer.holder.clone()),
             status: Some(CertificateStatusKind::Issued),
             expires_after: Some(act.at),
@@ -218,6 +219,7 @@ impl Registrar {
         self.find_all_certificates(query)
             .await?
             .iter()
+            .filter(|older| older.profile == newer.profile)
             .map(|older| {
                 Ok(Change::supersede_service_certificate(
                     older,
