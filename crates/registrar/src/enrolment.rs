@@ -1,6 +1,4 @@
-mod refusal;
 mod tokens;
-mod turns;
 
 use leafgate_access::{Admits, EnrolmentToken, EnrolmentTokenText};
 use leafgate_identity::{DeviceId, SpkiHash};
@@ -10,13 +8,12 @@ use leafgate_registry::{
     RevocationReason,
 };
 
-pub use self::refusal::{EnrolError, EnrolmentBar, TokenEnd};
 use self::tokens::PresentedToken;
 pub use self::tokens::TokenStatus;
-pub(crate) use self::turns::Turns;
 use crate::certificates::DeviceCredentials;
-use crate::error::RegistrarError;
-use crate::issuance::{Occasion, Plan};
+use crate::error::{EnrolError, EnrolmentBar, RegistrarError};
+use crate::issuance::Plan;
+use crate::occasion::Occasion;
 use crate::registrar::{Registrar, device_after};
 
 impl Registrar {

@@ -5,7 +5,7 @@ use leafgate_identity::{SerialNumber, SpkiHash, UnixMs};
 use leafgate_pki::{Inventory, certificate_key};
 use leafgate_registry::{Act, CertificateQuery, DocumentKind, DocumentName};
 
-use crate::documents::decode;
+use crate::content::decode;
 use crate::error::RegistrarError;
 use crate::registrar::Registrar;
 use crate::requests::{CertificateRequest, RequestState, inventory_of};
@@ -116,9 +116,10 @@ impl RequestKeeper {
         for (name, request) in searched.requests {
             // Of several requests for one key the first takes all.
             let serials = found.remove(&request.public_key).unwrap_or_default();
-            self.registrar.give_up(name, &serials, act).await?;
-            kept.found += serials.len();
-            kept.not_signed += usize::from(serials.is_empty());
+            if self.registrar.give_up(name, &serials, act).await? {
+                kept.found += serials.len();
+                kept.not_signed += usize::from(serials.is_empty());
+            }
         }
         Ok(())
     }

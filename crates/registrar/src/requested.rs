@@ -6,12 +6,11 @@ use leafgate_registry::{
 
 use crate::enrolment::refuse_equipped;
 use crate::error::RegistrarError;
-use crate::issuance::{Occasion, holder, is_recorded, not_recorded};
 use crate::limits::UNSIGNED_COUNTS;
-use crate::registrar::{Registrar, device_after};
+use crate::occasion::Occasion;
+use crate::registrar::{Registrar, device_after, service_after};
 use crate::requests::recorded;
-use crate::services::service_after;
-use crate::signed::{Signature, id_of};
+use crate::signed::{Signature, id_of, is_recorded, not_recorded};
 
 impl Registrar {
     /// Refuses a device that keeps asking for certificates which its issuer doesn't sign.
@@ -60,7 +59,7 @@ impl Registrar {
         act: &Act,
     ) -> Result<(DeviceRecord, Issued), RegistrarError> {
         let (key, kind) = (prepared.public_key().spki_hash(), prepared.profile().kind());
-        let holder = holder(&record.device);
+        let holder = record.device.holder();
         if let Err(refusal) = self.check_signable(&prepared, &holder, act).await {
             self.abandon(request, None, act).await;
             return Err(refusal);
@@ -113,7 +112,7 @@ impl Registrar {
                     id: record.device.id,
                 });
             }
-            self.check_issuable(&record.device, occasion)?;
+            occasion.check(&record.device)?;
             if occasion == Occasion::Enrolment {
                 refuse_equipped(&record)?;
             }

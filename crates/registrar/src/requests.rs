@@ -17,9 +17,8 @@ use leafgate_registry::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::documents::{decode, document_name, encode};
+use crate::content::{decode, document_name, encode};
 use crate::error::RegistrarError;
-use crate::issuance::holder;
 use crate::registrar::Registrar;
 
 /// For how long a request is kept that came to nothing, so that an enrolment token is not used up by asking again.
@@ -148,8 +147,7 @@ impl Registrar {
         device: &Device,
         key: Option<&SpkiHash>,
     ) -> Result<Vec<CertificateRequest>, RegistrarError> {
-        let holder = holder(device);
-        let prefix = prefix_of(issuer, &holder, key);
+        let prefix = prefix_of(issuer, &device.holder(), key);
         let mut after = Cursor::after(document_name(&prefix));
         let mut found = Vec::new();
         loop {
@@ -236,13 +234,14 @@ impl Registrar {
         }
     }
 
-    /// Records that a request came to nothing, or to certificates that nobody has.
+    /// Records that a request came to nothing, or to certificates that nobody has; unless it is known by then what became of
+    /// it, which `false` says.
     pub(crate) async fn give_up(
         &self,
         name: &DocumentName,
         serials: &[SerialNumber],
         act: &Act,
-    ) -> Result<(), RegistrarError> {
+    ) -> Result<bool, RegistrarError> {
         let mut tries = self.tries();
         while let Some((document, mut request)) = self.request(name).await? {
             let new: Vec<_> = serials
@@ -253,7 +252,7 @@ impl Registrar {
             let is_known = request.state != RequestState::Open && new.is_empty();
             // Meanwhile one of the certificates was recorded: it belongs to somebody.
             if is_known || request.state == RequestState::Recorded {
-                return Ok(());
+                return Ok(false);
             }
             request.revoke.extend(new);
             request.state = match request.revoke[..] {
@@ -261,11 +260,11 @@ impl Registrar {
                 _ => RequestState::Abandoned,
             };
             if self.settle(&document, &request, act).await? {
-                return Ok(());
+                return Ok(true);
             }
             tries.again(name).await?;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Has the issuer revoke what a request left, and records that it has.

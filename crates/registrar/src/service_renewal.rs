@@ -3,10 +3,9 @@ use leafgate_pki::{Profile, PublicKeyInfo};
 use leafgate_registry::{Act, Certificate, CertificateQuery, CertificateStatus, Holder};
 
 use crate::certificates::CertificateKey;
-use crate::error::RegistrarError;
+use crate::error::{RegistrarError, RenewalRefusal};
 use crate::limits::{day_ends, room_at};
 use crate::registrar::Registrar;
-use crate::renewal::RenewalRefusal;
 use crate::services::{Service, ServiceCredentials};
 
 impl Registrar {

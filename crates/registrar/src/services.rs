@@ -11,10 +11,10 @@ use secrecy::SecretString;
 
 use crate::certificates::CertificateKey;
 use crate::error::RegistrarError;
-use crate::issuance::{intent, is_recorded, not_recorded};
-use crate::registrar::Registrar;
+use crate::issuance::intent;
+use crate::registrar::{Registrar, service_after};
 use crate::requests::NewRequest;
-use crate::signed::{Signature, id_of};
+use crate::signed::{Signature, id_of, is_recorded, not_recorded};
 
 /// A part of the installation that needs a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -229,11 +229,4 @@ impl Registrar {
             })
             .collect()
     }
-}
-
-/// The certificate as it is after a change of a service's certificate.
-pub(crate) fn service_after(change: &Change) -> &Certificate {
-    change
-        .service_certificate_after()
-        .expect("a change built from a service's certificate changes that certificate")
 }

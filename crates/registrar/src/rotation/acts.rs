@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::record::{IssuerState, Rotation};
 use super::{IssuerStatus, KINDS};
-use crate::documents::{document_name, encode};
+use crate::content::{document_name, encode};
 use crate::error::RegistrarError;
 use crate::registrar::Registrar;
 

@@ -245,7 +245,7 @@ async fn a_certificate_recorded_during_the_search_is_not_revoked(bench: Bench) {
     }));
 
     let mut keeper = RequestKeeper::new(registrar);
-    keep(&mut keeper, PATIENCE).await;
+    assert_eq!(keep(&mut keeper, PATIENCE).await, KeptRequests::default());
     let made = handed_out.await.unwrap();
     assert_eq!(elsewhere.signed(), [made.issued.serial]);
     assert_eq!(elsewhere.revoked(), []);
