@@ -60,17 +60,7 @@ impl Registrar {
     ) -> Result<(DeviceRecord, Issued), RegistrarError> {
         let (key, kind) = (prepared.public_key().spki_hash(), prepared.profile().kind());
         let holder = record.device.holder();
-        if let Err(refusal) = self.check_signable(&prepared, &holder, act).await {
-            self.abandon(request, None, act).await;
-            return Err(refusal);
-        }
-        let signature = match self.sign(prepared).await {
-            Ok(signature) => signature,
-            Err(error) => {
-                self.note_not_signed(request, &error, act).await;
-                return Err(error);
-            }
-        };
+        let signature = self.sign_request(prepared, request, &holder, act).await?;
         let new = new_certificate(&signature.issued, kind, key);
         let serial = signature.issued.serial;
         let recorded = self
@@ -156,17 +146,7 @@ impl Registrar {
         let holder = Holder::Service {
             name: name.to_owned(),
         };
-        if let Err(refusal) = self.check_signable(&prepared, &holder, act).await {
-            self.abandon(request, None, act).await;
-            return Err(refusal);
-        }
-        let signature = match self.sign(prepared).await {
-            Ok(signature) => signature,
-            Err(error) => {
-                self.note_not_signed(request, &error, act).await;
-                return Err(error);
-            }
-        };
+        let signature = self.sign_request(prepared, request, &holder, act).await?;
         let new = new_certificate(&signature.issued, kind, key);
         let recorded = self
             .record_requested_service(name, request, new, &signature, act)
@@ -219,6 +199,25 @@ impl Registrar {
             }
             tries.again(format!("certificates of {name}")).await?;
         }
+    }
+
+    /// Has the issuer sign what a recorded request asks for; what comes of it otherwise is noted in the request.
+    async fn sign_request(
+        &self,
+        prepared: Prepared,
+        request: &DocumentName,
+        holder: &Holder,
+        act: &Act,
+    ) -> Result<Signature, RegistrarError> {
+        if let Err(refusal) = self.check_signable(&prepared, holder, act).await {
+            self.abandon(request, None, act).await;
+            return Err(refusal);
+        }
+        let signature = self.sign(prepared).await;
+        if let Err(error) = &signature {
+            self.note_not_signed(request, error, act).await;
+        }
+        signature
     }
 
     /// Gives a signed certificate up that may not be recorded. Where it is not known whether it is, it is left alone: it

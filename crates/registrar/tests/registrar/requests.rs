@@ -14,15 +14,18 @@ use leafgate_pki::{
     OcspResponseData, PrepareError, Prepared, Profile, PublicKeyInfo, RevokedEntry, SignCrlError,
     SignOcspError,
 };
-use leafgate_registrar::{Issuers, KeptRequests, Registrar, RequestKeeper};
-use leafgate_registry::CertificateStatusKind;
+use leafgate_registrar::{
+    CertificateKey, Issuers, KeptRequests, Registrar, RegistrarError, RequestKeeper, Service,
+};
+use leafgate_registry::{CertificateStatusKind, RevocationReason};
 
-use crate::support::{Bench, NOW, act, act_at, id, openssl_csr, random};
+use crate::support::{Bench, NOW, act, act_at, id, openssl_csr, random, statuses};
 
 over_every_store!(
     a_certificate_signed_during_the_search_is_found_later,
     a_key_asked_for_again_during_the_search_keeps_its_certificates,
     a_certificate_recorded_during_the_search_is_not_revoked,
+    a_service_whose_key_is_compromised_while_it_is_signed_gets_no_certificate,
 );
 
 /// Longer than any request is left alone.
@@ -256,4 +259,35 @@ async fn a_certificate_recorded_during_the_search_is_not_revoked(bench: Bench) {
         KeptRequests::default()
     );
     assert_eq!(elsewhere.revoked(), []);
+}
+
+async fn a_service_whose_key_is_compromised_while_it_is_signed_gets_no_certificate(bench: Bench) {
+    let elsewhere = Elsewhere::new(&bench);
+    let registrar = elsewhere.registrar(&bench);
+    let stolen = openssl_csr();
+    let issue = async || {
+        let service = Service::NatsClient {
+            name: "callout-0".into(),
+        };
+        let key = CertificateKey::Csr(&stolen);
+        registrar
+            .issue_service_certificate(&service, key, &act())
+            .await
+    };
+    let first = issue().await.unwrap().issued.serial;
+    let other = registrar.clone();
+    *elsewhere.before_answer.lock().unwrap() = Some(Box::pin(async move {
+        let reason = RevocationReason::KeyCompromise;
+        other
+            .revoke_certificate(first, None, reason, &act())
+            .await
+            .unwrap();
+    }));
+    let refused = issue().await.unwrap_err();
+    assert!(
+        matches!(refused, RegistrarError::KeyCompromised { .. }),
+        "{refused}"
+    );
+    let statuses = statuses(&bench.certificates().await);
+    assert_eq!(statuses, [CertificateStatusKind::Revoked; 2]);
 }
