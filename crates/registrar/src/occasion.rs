@@ -25,9 +25,9 @@ impl Occasion {
         })
     }
 
-    /// Whether a device in this state gets one. This is the one rule; [`Change::prepare_certificate`](leafgate_registry::Change::prepare_certificate) refuses only what
-    /// is right on no occasion. A device that enrols may wait for its approval with a certificate in its hands, which
-    /// admits it from then on; nobody else gets one for it before.
+    /// Whether a device in this state gets one. This is the one rule; `Change::prepare_certificate` refuses only what is
+    /// right on no occasion. A device that enrols may wait for its approval with a certificate in its hands, which admits
+    /// it from then on; nobody else gets one for it before.
     const fn allows(self, state: DeviceState) -> bool {
         match self {
             Self::Issue | Self::Renewal => {
