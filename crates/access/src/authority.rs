@@ -23,7 +23,7 @@ impl Authority {
 /// Whoever asks, once they have shown who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    /// The name in the audit trail and the log, such as `api-key:k3f9 (line 4)` or `oidc:ann@example.com`.
+    /// The name in the audit trail and the log, such as `api-key:k3f9…` or `oidc:ann@example.com`.
     pub name: String,
     /// What they may do.
     pub authority: Authority,

@@ -11,7 +11,7 @@ use leafgate_registry::{
 };
 use serde_json::{Value, json};
 
-use crate::documents::{document_name, encode};
+use crate::content::{document_name, encode};
 use crate::error::RegistrarError;
 use crate::registrar::Registrar;
 

@@ -1,10 +1,11 @@
 use leafgate_identity::{DeviceId, UnixMs};
-use leafgate_pki::{BuildProfileError, Intermediate, Issued, KeyPairPem, PublicKeyInfo};
+use leafgate_pki::{Intermediate, Issued, KeyPairPem, PublicKeyInfo};
 use leafgate_registry::{Act, DeviceRecord, DeviceState, Holder, NewDevice};
 use secrecy::SecretString;
 
 use crate::error::RegistrarError;
-use crate::issuance::{Occasion, Plan, holder};
+use crate::issuance::Plan;
+use crate::occasion::Occasion;
 use crate::registrar::{Registrar, device_after};
 use crate::renew_after::renew_after;
 
@@ -158,15 +159,16 @@ impl Registrar {
     ) -> Result<(DeviceRecord, Issued, bool), RegistrarError> {
         self.guard.before(&record.device)?;
         admit(&record)?;
-        self.check_issuable(&record.device, occasion)?;
+        occasion.check(&record.device)?;
         let spki = key.spki_hash();
-        self.check_key(&spki, &holder(&record.device), act.at)
+        self.check_key(&spki, &record.device.holder(), act.at)
             .await?;
         if let Some(issued) = self.find_issued(&record, &spki, act.at).await? {
             return Ok((record, issued, false));
         }
         let signer = self.signer(Intermediate::Devices).await?;
-        self.check_requests(&record.device, act.at).await?;
+        self.check_requests(&record.device, &*signer, act.at)
+            .await?;
         let prepare = |record: &DeviceRecord| {
             admit(record)?;
             self.prepare(&*signer, record, key, occasion, act)
@@ -206,11 +208,5 @@ impl CertificateKey<'_> {
             }
             Self::Csr(pem) => Ok((PublicKeyInfo::from_csr_pem(pem)?, None)),
         }
-    }
-}
-
-impl From<BuildProfileError> for RegistrarError {
-    fn from(source: BuildProfileError) -> Self {
-        Self::Name(source)
     }
 }

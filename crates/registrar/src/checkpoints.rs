@@ -3,7 +3,6 @@
 
 mod folder;
 mod key;
-mod writer;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -14,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 pub use self::folder::CheckpointFolder;
 pub use self::key::{CheckpointKey, CheckpointPublicKey};
-pub use self::writer::{AdvanceError, Checkpointer};
 
 /// The newest event at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +100,15 @@ pub enum CheckpointError {
     #[error("{} is no checkpoint", path.display())]
     Malformed {
         /// The file.
+        path: PathBuf,
+    },
+    /// The folder is that of another key's checkpoints.
+    #[error(
+        "{} is not the public key of this registry's checkpoints: give it a folder of its own, or the key that belongs to this one",
+        path.display()
+    )]
+    FolderForeign {
+        /// The public key in the folder.
         path: PathBuf,
     },
     /// Somebody else signed it.

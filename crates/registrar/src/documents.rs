@@ -1,9 +1,8 @@
 use leafgate_identity::UnixMs;
-use leafgate_registry::{Cursor, Document, DocumentKind, DocumentName, Page, StoreError};
-use serde::Serialize;
+use leafgate_registry::{Cursor, Document, DocumentKind, DocumentName, Page};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
+use crate::content::{decode, document_name};
 use crate::error::RegistrarError;
 use crate::registrar::Registrar;
 
@@ -54,22 +53,4 @@ impl Registrar {
             next: page.next,
         })
     }
-}
-
-pub(crate) fn decode<T: DeserializeOwned>(document: &Document) -> Result<T, RegistrarError> {
-    T::deserialize(&document.body).map_err(|error| {
-        let Document { kind, name, .. } = document;
-        RegistrarError::Store(StoreError::Corrupt {
-            what: format!("{kind} {name}: {error}"),
-        })
-    })
-}
-
-pub(crate) fn encode(content: &impl Serialize) -> Value {
-    serde_json::to_value(content).expect("records of texts, numbers and times are JSON")
-}
-
-/// The name of a document from ids and hashes, which are all of its alphabet.
-pub(crate) fn document_name(text: &str) -> DocumentName {
-    DocumentName::parse(text).expect("ids and hashes name documents")
 }

@@ -1,6 +1,4 @@
-mod refusal;
 mod tokens;
-mod turns;
 
 use leafgate_access::{Admits, EnrolmentToken, EnrolmentTokenText};
 use leafgate_identity::{DeviceId, SpkiHash};
@@ -10,13 +8,12 @@ use leafgate_registry::{
     RevocationReason,
 };
 
-pub use self::refusal::{EnrolError, EnrolmentBar, TokenEnd};
 use self::tokens::PresentedToken;
 pub use self::tokens::TokenStatus;
-pub(crate) use self::turns::Turns;
 use crate::certificates::DeviceCredentials;
-use crate::error::RegistrarError;
-use crate::issuance::{Occasion, Plan};
+use crate::error::{EnrolError, EnrolmentBar, RegistrarError};
+use crate::issuance::Plan;
+use crate::occasion::Occasion;
 use crate::registrar::{Registrar, device_after};
 
 impl Registrar {
@@ -78,7 +75,10 @@ impl Registrar {
             covers(token, id, &key.spki_hash())?;
             let existing = self.store.load(id).await?;
             let requested = match &existing {
-                Some(record) => self.was_requested(&record.device, &key.spki_hash()).await?,
+                Some(record) => {
+                    self.was_requested(&record.device, &key.spki_hash(), &*signer)
+                        .await?
+                }
                 None => false,
             };
             if let Some(record) = &existing {
@@ -88,7 +88,8 @@ impl Registrar {
                     return Ok(Admission::Again(record.clone(), issued));
                 }
                 refuse_equipped(record)?;
-                self.check_requests(&record.device, act.at).await?;
+                self.check_requests(&record.device, &*signer, act.at)
+                    .await?;
             }
             let (changes, plan) = self.build_enrolment(
                 &*signer,
@@ -174,8 +175,9 @@ fn covers(token: &EnrolmentToken, id: &DeviceId, key: &SpkiHash) -> Result<(), E
     }
 }
 
-/// Whether a device that is registered, for which a certificate with this key may be `requested`, may enrol with a token that covers it. A token that doesn't name it covers none
-/// that is registered, but for one that has begun with this key and comes again.
+/// Whether a device that is registered may enrol with a token that covers it. A token that doesn't name it covers none that
+/// is registered, but for one that has begun with this key and comes again: a certificate is in preparation, or was
+/// `requested` of an issuer elsewhere.
 fn may_enrol(
     record: &DeviceRecord,
     token: &EnrolmentToken,

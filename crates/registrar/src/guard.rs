@@ -4,40 +4,13 @@ use leafgate_access::{Permission, Principal, Target};
 use leafgate_registry::Device;
 
 use crate::error::RegistrarError;
-use crate::registrar::Registrar;
 
 /// What must hold of every device that an act changes. It is asked of the record that the change is built from and of
 /// the one that comes of it, in every try, so that nothing that others do meanwhile passes by it.
 #[derive(Clone, Default)]
 pub(crate) struct Guard {
-    on_behalf_of: Option<Arc<(Principal, Permission)>>,
-    version: Option<u64>,
-}
-
-impl Registrar {
-    /// The same registrar for one request of somebody who needs this permission on every device that is registered or
-    /// changed, as it is and as it will be: nobody moves a device into or out of their scope.
-    #[must_use]
-    pub fn on_behalf_of(&self, principal: &Principal, permission: Permission) -> Self {
-        let mut registrar = self.clone();
-        registrar.guard.on_behalf_of = Some(Arc::new((principal.clone(), permission)));
-        registrar
-    }
-
-    /// The same registrar for one request that is about this version of a device and no other.
-    #[must_use]
-    pub fn if_version(&self, version: u64) -> Self {
-        let mut registrar = self.clone();
-        registrar.guard.version = Some(version);
-        registrar
-    }
-
-    /// For what follows from a change that was allowed.
-    pub(crate) fn unguarded(&self) -> Self {
-        let mut registrar = self.clone();
-        registrar.guard = Guard::default();
-        registrar
-    }
+    pub(crate) on_behalf_of: Option<Arc<(Principal, Permission)>>,
+    pub(crate) version: Option<u64>,
 }
 
 impl Guard {

@@ -28,8 +28,8 @@ pub enum Imported {
 
 impl Registrar {
     /// Registers many devices. Each line has a key, such as its number, and a device, or why it holds none; each gets one
-    /// result under its key, in the same order. A line that can't be registered fails alone. One that is registered just so is no
-    /// failure: an import that was broken off can be made again as a whole. `act` is asked anew for each group.
+    /// result under its key, in the same order. A line that can't be registered fails alone. One that is registered just
+    /// so is no failure: an import that was broken off can be made again as a whole. `act` is asked anew for each group.
     ///
     /// Nothing happens but while the stream is read. Lines are committed in groups of those that are there, some groups
     /// at a time. Of two lines for one id in one group the first counts; of two in different groups, the one that is

@@ -1,59 +1,20 @@
 use std::slice;
 
 use leafgate_identity::{SerialNumber, SpkiHash, UnixMs, Validity};
-use leafgate_pki::{Intermediate, Issued, Issuer, Prepared, Profile, PublicKeyInfo};
+use leafgate_pki::{Issued, Issuer, Prepared, Profile, PublicKeyInfo};
 use leafgate_registry::{
-    Act, Certificate, CertificateId, CertificateStatus, Change, Device, DeviceRecord, DeviceState,
-    DocumentName, Holder, NewCertificate, RevocationReason,
+    Act, Certificate, CertificateId, CertificateStatus, Change, Device, DeviceRecord, DocumentName,
+    Holder, NewCertificate, RevocationReason,
 };
 
 use crate::error::RegistrarError;
+use crate::occasion::Occasion;
 use crate::registrar::{Registrar, device_after};
 use crate::renew_after::renew_after;
 use crate::requests::NewRequest;
-use crate::signed::{Signature, id_of};
-
-/// On what occasion a device gets a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Occasion {
-    /// Somebody who may asks for it.
-    Issue,
-    /// The device itself asks, with the certificate that it has.
-    Renewal,
-    /// The device itself asks, with an enrolment token.
-    Enrolment,
-}
-
-impl Occasion {
-    /// Whether a device in this state gets one. This is the one rule; [`Change::prepare_certificate`] refuses only what
-    /// is right on no occasion. A device that enrols may wait for its approval with a certificate in its hands, which
-    /// admits it from then on; nobody else gets one for it before.
-    const fn allows(self, state: DeviceState) -> bool {
-        match self {
-            Self::Issue | Self::Renewal => {
-                matches!(state, DeviceState::Active | DeviceState::Quarantined)
-            }
-            Self::Enrolment => matches!(state, DeviceState::Pending | DeviceState::Active),
-        }
-    }
-}
+use crate::signed::{Signature, id_of, is_recorded, not_recorded};
 
 impl Registrar {
-    /// Refuses a certificate for this device on this occasion, whatever its key.
-    pub(crate) fn check_issuable(
-        &self,
-        device: &Device,
-        occasion: Occasion,
-    ) -> Result<(), RegistrarError> {
-        if occasion.allows(device.state) {
-            return Ok(());
-        }
-        Err(RegistrarError::NotIssuable {
-            id: device.id.clone(),
-            state: device.state,
-        })
-    }
-
     /// The certificate that the device has for this key, if it is too early for another one: the newest that is issued,
     /// not due for renewal, and of an issuer that is not retired.
     pub(crate) async fn find_issued(
@@ -92,12 +53,12 @@ impl Registrar {
         occasion: Occasion,
         act: &Act,
     ) -> Result<(Change, Plan), RegistrarError> {
-        self.check_issuable(&record.device, occasion)?;
+        occasion.check(&record.device)?;
         let profile = self.device_profile(signer.spki(), &record.device)?;
         self.limits.check(record, act.at)?;
         let prepared = signer.prepare(profile, key.clone(), act.at)?;
         let Some(serial) = prepared.serial() else {
-            let holder = holder(&record.device);
+            let holder = record.device.holder();
             let request = NewRequest::new(&prepared, &holder, self.random(), act);
             let change = Change::request_certificate(record, request.detail(), act)?
                 .with_document(request.write());
@@ -134,13 +95,8 @@ impl Registrar {
                     .await;
             }
         };
-        let (key, holder) = (prepared.public_key().spki_hash(), holder(&record.device));
-        let issuer = prepared.issuer();
-        let checked = match self.check_key(&key, &holder, act.at).await {
-            Ok(()) => self.check_signs(Intermediate::Devices, &issuer).await,
-            refused => refused,
-        };
-        if let Err(refusal) = checked {
+        let holder = record.device.holder();
+        if let Err(refusal) = self.check_signable(&prepared, &holder, act).await {
             let id = intent(&prepared, serial).id;
             self.withdraw(&record, &id, act).await;
             return Err(refusal);
@@ -150,6 +106,19 @@ impl Registrar {
             Ok(record) => Ok((record, signature.issued)),
             Err(source) => Err(not_recorded(signature.issued.serial, source)),
         }
+    }
+
+    /// Asked once the intent is recorded: nobody has the key certified whose it is not, nor an issuer that is retired sign.
+    pub(crate) async fn check_signable(
+        &self,
+        prepared: &Prepared,
+        holder: &Holder,
+        act: &Act,
+    ) -> Result<(), RegistrarError> {
+        let key = prepared.public_key().spki_hash();
+        self.check_key(&key, holder, act.at).await?;
+        let intermediate = prepared.profile().kind().intermediate();
+        self.check_signs(intermediate, &prepared.issuer()).await
     }
 
     /// A commit whose outcome is unknown is looked up, for the certificate may be handed out only
@@ -203,14 +172,6 @@ impl Registrar {
     }
 }
 
-/// The device as a holder.
-pub(crate) fn holder(device: &Device) -> Holder {
-    Holder::Device {
-        id: device.id.clone(),
-        generation: device.generation,
-    }
-}
-
 /// What was recorded of a certificate before it is signed.
 #[derive(Debug)]
 pub(crate) enum Plan {
@@ -229,20 +190,5 @@ pub(crate) fn intent(prepared: &Prepared, serial: SerialNumber) -> NewCertificat
         profile: prepared.profile().kind().as_str().into(),
         public_key: prepared.public_key().spki_hash(),
         validity: prepared.validity(),
-    }
-}
-
-/// Whether the registry knows this very certificate as issued. A newer one may have superseded
-/// it already.
-pub(crate) fn is_recorded(certificate: &Certificate, issued: &Issued) -> bool {
-    certificate.fingerprint == Some(issued.fingerprint)
-        && !matches!(certificate.status, CertificateStatus::Revoked { .. })
-}
-
-pub(crate) fn not_recorded(serial: SerialNumber, source: RegistrarError) -> RegistrarError {
-    tracing::warn!(%serial, "a certificate was signed and could not be recorded; it is not handed out");
-    RegistrarError::SignedNotRecorded {
-        serial,
-        source: Box::new(source),
     }
 }

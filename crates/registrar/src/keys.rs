@@ -37,7 +37,7 @@ impl Registrar {
         refuse_compromised(&self.certificates_of_key(key).await?, None)
     }
 
-    async fn certificates_of_key(
+    pub(crate) async fn certificates_of_key(
         &self,
         key: &SpkiHash,
     ) -> Result<Vec<Certificate>, RegistrarError> {

@@ -17,7 +17,9 @@ mod api_keys;
 mod audit;
 mod bulk;
 mod certificates;
+mod checkpointer;
 mod checkpoints;
+mod content;
 mod crls;
 mod devices;
 mod documents;
@@ -29,6 +31,7 @@ mod issuance;
 mod issuers;
 mod keys;
 mod limits;
+mod occasion;
 mod once;
 mod overlap;
 mod refusals;
@@ -44,28 +47,31 @@ mod service_renewal;
 mod services;
 mod signed;
 mod tries;
+mod turns;
 
 pub use audit::{
     AuditReport, Restore, VerifyAuditError, start_epoch, verify_audit, verify_audit_against,
 };
 pub use bulk::{BulkResult, DeviceFilter};
 pub use certificates::{CertificateKey, DeviceCredentials};
+pub use checkpointer::{AdvanceError, Checkpointer};
 pub use checkpoints::{
-    AdvanceError, Checkpoint, CheckpointError, CheckpointFolder, CheckpointKey,
-    CheckpointPublicKey, Checkpointer, SignedCheckpoint,
+    Checkpoint, CheckpointError, CheckpointFolder, CheckpointKey, CheckpointPublicKey,
+    SignedCheckpoint,
 };
 pub use crls::{SignedCrl, crl_reason};
 pub use devices::DeviceAction;
-pub use enrolment::{EnrolError, EnrolmentBar, TokenEnd, TokenStatus};
-pub use error::{ErrorKind, RegistrarError};
+pub use enrolment::TokenStatus;
+pub use error::{
+    EnrolError, EnrolmentBar, ErrorKind, IssuanceLimit, RegistrarError, RenewalRefusal, TokenEnd,
+};
 pub use guard::target;
 pub use import::Imported;
 pub use issuers::{IssuerKeys, Issuers};
-pub use limits::{IssuanceLimit, IssuanceLimits};
+pub use limits::IssuanceLimits;
 pub use once::{Outcome, RecordedRequest, RequestKey};
 pub use registrar::Registrar;
 pub use renew_after::renew_after;
-pub use renewal::RenewalRefusal;
 pub use request_keeper::{KeptRequests, RequestKeeper};
-pub use rotation::{IssuerState, IssuerStatus, UnknownIssuerState};
+pub use rotation::{IssuerState, IssuerStatus};
 pub use services::{Service, ServiceCredentials};

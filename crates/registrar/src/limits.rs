@@ -1,10 +1,9 @@
-use std::fmt;
 use std::time::Duration;
 
 use leafgate_identity::{DeviceId, UnixMs};
 use leafgate_registry::{Certificate, CertificateStatus, DeviceRecord};
 
-use crate::error::RegistrarError;
+use crate::error::{IssuanceLimit, RegistrarError};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// For how long an intent counts that came to nothing. An issuer that fails for a while must not lock devices out for a
@@ -98,24 +97,6 @@ pub(crate) fn day_ends(certificate: &Certificate) -> UnixMs {
         None => UNSIGNED_COUNTS,
     };
     certificate.prepared_at.saturating_add(counts)
-}
-
-/// One of the [`IssuanceLimits`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IssuanceLimit {
-    /// So many in use at a time.
-    InUse(usize),
-    /// So many within 24 hours.
-    PerDay(usize),
-}
-
-impl fmt::Display for IssuanceLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InUse(most) => write!(f, "{most} certificates in use"),
-            Self::PerDay(most) => write!(f, "asked for {most} certificates within a day"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,17 +1,15 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use leafgate_identity::{DeviceId, UnixMs};
 use leafgate_registry::{
-    CertificateId, CertificateWrite, Change, CommitError, Document, DocumentKind, DocumentName,
-    DocumentWrite, StoreError, Write,
+    CertificateId, CertificateWrite, Change, CommitError, DeviceStore, Document, DocumentKind,
+    DocumentName, DocumentWrite, StoreError, Write,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::documents::{decode, encode};
+use crate::content::{decode, encode};
 use crate::error::RegistrarError;
-use crate::registrar::Registrar;
 
 /// For how long a request is known to have been carried out.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -59,54 +57,30 @@ pub(crate) struct Once {
     written: Mutex<bool>,
 }
 
-impl Registrar {
-    /// The same registrar for one act that must not be carried out twice: its first commit records the request, or fails
-    /// with [`RegistrarError::RequestRepeated`] if it is recorded. An act that changes nothing records nothing.
-    ///
-    /// Two that come at a time may both find that there is nothing recorded and nothing in their way. The one that comes
-    /// second is refused with `RequestRepeated`, or for the first one's sake, such as by an id that is taken.
-    #[must_use]
-    pub fn once(&self, key: RequestKey) -> Self {
-        let mut registrar = self.clone();
-        registrar.once = Some(Arc::new(Once {
+impl Once {
+    pub(crate) fn new(key: RequestKey) -> Self {
+        Self {
             key,
             written: Mutex::new(false),
-        }));
-        registrar
+        }
     }
 
-    /// The request that is recorded under this name, if it is not too long ago.
-    ///
-    /// # Errors
-    /// The store fails.
-    pub async fn find_request(
-        &self,
-        name: &DocumentName,
-        now: UnixMs,
-    ) -> Result<Option<RecordedRequest>, RegistrarError> {
-        let found = self.store.document(DocumentKind::Request, name).await?;
-        let counting = found.filter(|document| counts(document, now));
-        counting.as_ref().map(decode).transpose()
-    }
-}
-
-impl Once {
     /// Commits, and records the request with the first commit that succeeds.
     pub(crate) async fn commit(
         &self,
-        registrar: &Registrar,
+        store: &dyn DeviceStore,
         changes: &[Change],
     ) -> Result<(), CommitError> {
         let mut written = self.written.lock().await;
         let Some(first) = changes.first().filter(|_| !*written) else {
             drop(written);
-            return registrar.store.commit(changes).await.map(drop);
+            return store.commit(changes).await.map(drop);
         };
         let at = first.event().at;
-        let write = self.write(registrar, changes, at).await?;
+        let write = self.write(store, changes, at).await?;
         let mut changes = changes.to_vec();
         changes[0] = changes[0].clone().with_document(write);
-        let result = registrar.store.commit(&changes).await;
+        let result = store.commit(&changes).await;
         // After an unknown outcome it may be recorded, and must not stand in its own way.
         *written = matches!(
             result,
@@ -117,7 +91,7 @@ impl Once {
 
     async fn write(
         &self,
-        registrar: &Registrar,
+        store: &dyn DeviceStore,
         changes: &[Change],
         at: UnixMs,
     ) -> Result<DocumentWrite, StoreError> {
@@ -128,7 +102,7 @@ impl Once {
             outcome: changes.iter().map(outcome).collect(),
         });
         let end = Some(at.saturating_add(KEPT));
-        let stale = registrar.store.document(kind, name).await?;
+        let stale = store.document(kind, name).await?;
         Ok(match stale.filter(|document| !counts(document, at)) {
             Some(stale) => stale.replaced(body, end),
             // One that counts makes the commit fail.
@@ -139,15 +113,26 @@ impl Once {
     /// Whether the request is recorded, and not by this act: asked when a commit was refused.
     pub(crate) async fn is_repeated(
         &self,
-        registrar: &Registrar,
+        store: &dyn DeviceStore,
         at: UnixMs,
     ) -> Result<bool, RegistrarError> {
         if *self.written.lock().await {
             return Ok(false);
         }
-        let recorded = registrar.find_request(&self.key.name, at).await?;
+        let recorded = find(store, &self.key.name, at).await?;
         Ok(recorded.is_some())
     }
+}
+
+/// The request that is recorded under this name, if it is not too long ago.
+pub(crate) async fn find(
+    store: &dyn DeviceStore,
+    name: &DocumentName,
+    now: UnixMs,
+) -> Result<Option<RecordedRequest>, RegistrarError> {
+    let found = store.document(DocumentKind::Request, name).await?;
+    let counting = found.filter(|document| counts(document, now));
+    counting.as_ref().map(decode).transpose()
 }
 
 fn counts(document: &Document, now: UnixMs) -> bool {

@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use leafgate_identity::{DeviceId, TrustDomain, TrustDomainName, TrustDomains};
-use leafgate_registry::{Change, CommitError, DeviceRecord, DeviceStore};
+use leafgate_access::{Permission, Principal};
+use leafgate_identity::{DeviceId, TrustDomain, TrustDomainName, TrustDomains, UnixMs};
+use leafgate_registry::{
+    Certificate, Change, CommitError, DeviceRecord, DeviceStore, DocumentName,
+};
 
-use crate::enrolment::Turns;
 use crate::error::RegistrarError;
 use crate::guard::Guard;
 use crate::issuers::Issuers;
 use crate::limits::IssuanceLimits;
-use crate::once::Once;
+use crate::once::{self, Once, RecordedRequest, RequestKey};
 use crate::tries::Tries;
+use crate::turns::Turns;
 
 /// Carries out what is asked of the registry.
 ///
@@ -91,6 +94,61 @@ impl Registrar {
         self
     }
 
+    /// The same registrar for one request of somebody who needs this permission on every device that is registered or
+    /// changed, as it is and as it will be: nobody moves a device into or out of their scope.
+    #[must_use]
+    pub fn on_behalf_of(&self, principal: &Principal, permission: Permission) -> Self {
+        let mut registrar = self.clone();
+        registrar.guard.on_behalf_of = Some(Arc::new((principal.clone(), permission)));
+        registrar
+    }
+
+    /// The same registrar for one request that is about this version of a device and no other.
+    #[must_use]
+    pub fn if_version(&self, version: u64) -> Self {
+        let mut registrar = self.clone();
+        registrar.guard.version = Some(version);
+        registrar
+    }
+
+    /// For what follows from a change that was allowed.
+    pub(crate) fn unguarded(&self) -> Self {
+        let mut registrar = self.clone();
+        registrar.guard = Guard::default();
+        registrar
+    }
+
+    /// The same registrar for one act that must not be carried out twice: its first commit records the request, or fails
+    /// with [`RegistrarError::RequestRepeated`] if it is recorded. An act that changes nothing records nothing.
+    ///
+    /// Two that come at a time may both find that there is nothing recorded and nothing in their way. The one that comes
+    /// second is refused with `RequestRepeated`, or for the first one's sake, such as by an id that is taken.
+    #[must_use]
+    pub fn once(&self, key: RequestKey) -> Self {
+        let mut registrar = self.clone();
+        registrar.once = Some(Arc::new(Once::new(key)));
+        registrar
+    }
+
+    /// For what comes before an act, and is right whether or not the act comes about: it records no request.
+    pub(crate) fn beside_request(&self) -> Self {
+        let mut registrar = self.clone();
+        registrar.once = None;
+        registrar
+    }
+
+    /// The request that is recorded under this name, if it is not too long ago.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn find_request(
+        &self,
+        name: &DocumentName,
+        now: UnixMs,
+    ) -> Result<Option<RecordedRequest>, RegistrarError> {
+        once::find(&*self.store, name, now).await
+    }
+
     /// Names devices by these trust domains from now on, in every clone: the files of their issuers have changed.
     pub fn replace_domains(&self, domains: Arc<TrustDomains>) {
         self.domains.store(domains);
@@ -156,14 +214,14 @@ impl Registrar {
     pub(crate) async fn commit(&self, changes: &[Change]) -> Result<bool, RegistrarError> {
         let refusal = match &self.once {
             None => self.store.commit(changes).await.map(drop),
-            Some(once) => once.commit(self, changes).await,
+            Some(once) => once.commit(&*self.store, changes).await,
         };
         let Err(refusal) = refusal else {
             return Ok(true);
         };
         if let (Some(once), Some(first)) = (&self.once, changes.first())
             && !matches!(refusal, CommitError::Store(_))
-            && once.is_repeated(self, first.event().at).await?
+            && once.is_repeated(&*self.store, first.event().at).await?
         {
             return Err(RegistrarError::RequestRepeated);
         }
@@ -192,4 +250,11 @@ pub(crate) fn device_after(change: &Change) -> &DeviceRecord {
     change
         .device_after()
         .expect("a change built from a device changes that device")
+}
+
+/// The certificate as it is after a change of a service's certificate.
+pub(crate) fn service_after(change: &Change) -> &Certificate {
+    change
+        .service_certificate_after()
+        .expect("a change built from a service's certificate changes that certificate")
 }

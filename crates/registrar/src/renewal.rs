@@ -1,12 +1,10 @@
-use std::fmt;
-
 use leafgate_identity::{DeviceId, Fingerprint, SpkiHash, UnixMs};
 use leafgate_pki::PublicKeyInfo;
 use leafgate_registry::{Act, CertificateStatus, DeviceRecord};
 
 use crate::certificates::DeviceCredentials;
-use crate::error::RegistrarError;
-use crate::issuance::Occasion;
+use crate::error::{RegistrarError, RenewalRefusal};
+use crate::occasion::Occasion;
 use crate::registrar::Registrar;
 
 impl Registrar {
@@ -58,7 +56,7 @@ impl Registrar {
         now: UnixMs,
     ) -> Result<SpkiHash, RegistrarError> {
         let refuse = |why| Err(refused(&record.device.id, why));
-        self.check_issuable(&record.device, Occasion::Renewal)?;
+        Occasion::Renewal.check(&record.device)?;
         let Some(certificate) = record.certificate_by_fingerprint(presented) else {
             return refuse(RenewalRefusal::Unknown);
         };
@@ -81,43 +79,5 @@ fn refused(id: &DeviceId, why: RenewalRefusal) -> RegistrarError {
     RegistrarError::RenewalRefused {
         id: id.clone(),
         why,
-    }
-}
-
-/// Why a certificate can't be renewed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RenewalRefusal {
-    /// It is none of the device's present registration.
-    Unknown,
-    /// It is revoked.
-    Revoked,
-    /// A newer one took its place.
-    Superseded {
-        /// When their overlap ended.
-        ended: UnixMs,
-    },
-    /// It ended too long ago.
-    TooLate {
-        /// When.
-        ended: UnixMs,
-    },
-    /// A certificate for the same key was revoked as compromised.
-    KeyCompromised,
-}
-
-impl fmt::Display for RenewalRefusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown => f.write_str("it is not one of the device's present registration"),
-            Self::Revoked => f.write_str("it is revoked"),
-            Self::Superseded { ended } => {
-                write!(
-                    f,
-                    "a newer one took its place, and their overlap ended at {ended}"
-                )
-            }
-            Self::TooLate { ended } => write!(f, "it ended at {ended}, too long ago"),
-            Self::KeyCompromised => f.write_str("its key is compromised"),
-        }
     }
 }

@@ -1,11 +1,11 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use leafgate_identity::{SerialNumber, SpkiHash};
-use leafgate_pki::certificate_key;
+use leafgate_identity::{SerialNumber, SpkiHash, UnixMs};
+use leafgate_pki::{Inventory, certificate_key};
 use leafgate_registry::{Act, CertificateQuery, DocumentKind, DocumentName};
 
-use crate::documents::decode;
+use crate::content::decode;
 use crate::error::RegistrarError;
 use crate::registrar::Registrar;
 use crate::requests::{CertificateRequest, RequestState, inventory_of};
@@ -51,11 +51,13 @@ impl RequestKeeper {
     /// # Errors
     /// The store or an issuer fails; what could not be done is done by a later call.
     pub async fn keep(&mut self, act: &Act) -> Result<KeptRequests, RegistrarError> {
-        let requests = self.unsettled().await?;
         let mut kept = KeptRequests::default();
         let mut failed = None;
-        for (issuer, requests) in by_issuer(requests) {
-            if let Err(error) = self.search(issuer, &requests, act, &mut kept).await {
+        for (issuer, requests) in by_issuer(self.unsettled().await?) {
+            if Searched::of(&requests, act.at).requests.is_empty() {
+                continue;
+            }
+            if let Err(error) = self.search(issuer, act, &mut kept).await {
                 failed = Some(error);
             }
         }
@@ -93,55 +95,46 @@ impl RequestKeeper {
     }
 
     /// Finds what was signed for the requests of an issuer that have been open for too long.
+    ///
+    /// The requests are read after the issuer's list: whatever is on it was asked for before, so that its request is read
+    /// too, unless its certificate is recorded.
     async fn search(
         &mut self,
         issuer: SpkiHash,
-        requests: &[(DocumentName, CertificateRequest)],
         act: &Act,
         kept: &mut KeptRequests,
     ) -> Result<(), RegistrarError> {
-        let open = |request: &&(_, CertificateRequest)| request.1.state == RequestState::Open;
-        let is_old = |request: &CertificateRequest| act.at.since(request.at) >= PATIENCE;
-        // Whoever asks for the same key just now may have it signed and not recorded yet.
-        let in_flight: HashSet<SpkiHash> = requests
-            .iter()
-            .filter(open)
-            .filter(|(_, request)| !is_old(request))
-            .map(|(_, request)| request.public_key)
-            .collect();
-        let old: Vec<_> = requests
-            .iter()
-            .filter(open)
-            .filter(|(_, request)| is_old(request) && !in_flight.contains(&request.public_key))
-            .collect();
-        if old.is_empty() {
-            return Ok(());
-        }
-        let searched: HashSet<SpkiHash> =
-            old.iter().map(|(_, request)| request.public_key).collect();
-        let mut found = self.find_signed(issuer, &searched, &in_flight).await?;
-        for (name, request) in old {
+        let keeper = self.registrar.keeper_of(&issuer)?;
+        let inventory = inventory_of(&*keeper)?;
+        let serials = inventory.serials().await?;
+        let requests = by_issuer(self.unsettled().await?).remove(&issuer);
+        let requests = requests.unwrap_or_default();
+        let searched = Searched::of(&requests, act.at);
+        let mut found = self
+            .find_signed(issuer, inventory, serials, &searched)
+            .await?;
+        for (name, request) in searched.requests {
             // Of several requests for one key the first takes all.
             let serials = found.remove(&request.public_key).unwrap_or_default();
-            self.registrar.give_up(name, &serials, act).await?;
-            kept.found += serials.len();
-            kept.not_signed += usize::from(serials.is_empty());
+            if self.registrar.give_up(name, &serials, act).await? {
+                kept.found += serials.len();
+                kept.not_signed += usize::from(serials.is_empty());
+            }
         }
         Ok(())
     }
 
-    /// The certificates for these keys that the registry doesn't know.
+    /// The certificates for the searched keys that the registry doesn't know.
     async fn find_signed(
         &mut self,
         issuer: SpkiHash,
-        searched: &HashSet<SpkiHash>,
-        in_flight: &HashSet<SpkiHash>,
+        inventory: &dyn Inventory,
+        serials: Vec<SerialNumber>,
+        searched: &Searched<'_>,
     ) -> Result<HashMap<SpkiHash, Vec<SerialNumber>>, RegistrarError> {
-        let keeper = self.registrar.keeper_of(&issuer)?;
-        let inventory = inventory_of(&*keeper)?;
         let seen = self.seen.entry(issuer).or_default();
         let mut found: HashMap<SpkiHash, Vec<SerialNumber>> = HashMap::new();
-        for serial in inventory.serials().await? {
+        for serial in serials {
             if seen.contains(&serial) {
                 continue;
             }
@@ -156,18 +149,48 @@ impl RequestKeeper {
                 seen.insert(serial);
                 continue;
             }
-            let der = inventory.certificate(&serial).await?;
-            match der.as_deref().and_then(certificate_key) {
-                Some(key) if searched.contains(&key) => {
+            // A certificate that the issuer does not show yet is looked for again.
+            let Some(der) = inventory.certificate(&serial).await? else {
+                continue;
+            };
+            match certificate_key(&der) {
+                Some(key) if searched.keys.contains(&key) => {
                     found.entry(key).or_default().push(serial);
                 }
-                Some(key) if in_flight.contains(&key) => {}
+                Some(key) if searched.in_flight.contains(&key) => {}
                 _ => {
                     seen.insert(serial);
                 }
             }
         }
         Ok(found)
+    }
+}
+
+/// What is searched for among what an issuer signed.
+struct Searched<'a> {
+    /// The requests that have been open for too long.
+    requests: Vec<&'a (DocumentName, CertificateRequest)>,
+    /// Their keys.
+    keys: HashSet<SpkiHash>,
+    /// The keys of younger requests. Whoever asks for one just now may have it signed and not recorded yet.
+    in_flight: HashSet<SpkiHash>,
+}
+
+impl<'a> Searched<'a> {
+    fn of(requests: &'a [(DocumentName, CertificateRequest)], now: UnixMs) -> Self {
+        let open = requests
+            .iter()
+            .filter(|(_, request)| request.state == RequestState::Open);
+        let is_old = |request: &CertificateRequest| now.since(request.at) >= PATIENCE;
+        let (mut old, young): (Vec<_>, Vec<_>) = open.partition(|(_, request)| is_old(request));
+        let in_flight: HashSet<_> = young.iter().map(|(_, it)| it.public_key).collect();
+        old.retain(|(_, request)| !in_flight.contains(&request.public_key));
+        Self {
+            keys: old.iter().map(|(_, request)| request.public_key).collect(),
+            requests: old,
+            in_flight,
+        }
     }
 }
 

@@ -1,26 +1,25 @@
 use leafgate_identity::{SpkiHash, UnixMs};
-use leafgate_pki::{Intermediate, Issued, Prepared, ProfileKind};
+use leafgate_pki::{Issued, Issuer, Prepared, ProfileKind};
 use leafgate_registry::{
-    Act, Certificate, Change, Device, DeviceRecord, DocumentName, NewCertificate,
+    Act, Certificate, Change, Device, DeviceRecord, DocumentName, Holder, NewCertificate,
 };
 
 use crate::enrolment::refuse_equipped;
 use crate::error::RegistrarError;
-use crate::issuance::{Occasion, holder, is_recorded, not_recorded};
 use crate::limits::UNSIGNED_COUNTS;
-use crate::registrar::{Registrar, device_after};
+use crate::occasion::Occasion;
+use crate::registrar::{Registrar, device_after, service_after};
 use crate::requests::recorded;
-use crate::services::service_after;
-use crate::signed::{Signature, id_of};
+use crate::signed::{Signature, id_of, is_recorded, not_recorded};
 
 impl Registrar {
     /// Refuses a device that keeps asking for certificates which its issuer doesn't sign.
     pub(crate) async fn check_requests(
         &self,
         device: &Device,
+        issuer: &dyn Issuer,
         now: UnixMs,
     ) -> Result<(), RegistrarError> {
-        let issuer = self.signer(Intermediate::Devices).await?;
         if issuer.inventory().is_none() {
             return Ok(());
         }
@@ -39,8 +38,8 @@ impl Registrar {
         &self,
         device: &Device,
         key: &SpkiHash,
+        issuer: &dyn Issuer,
     ) -> Result<bool, RegistrarError> {
-        let issuer = self.signer(Intermediate::Devices).await?;
         if issuer.inventory().is_none() {
             return Ok(false);
         }
@@ -60,23 +59,8 @@ impl Registrar {
         act: &Act,
     ) -> Result<(DeviceRecord, Issued), RegistrarError> {
         let (key, kind) = (prepared.public_key().spki_hash(), prepared.profile().kind());
-        let holder = holder(&record.device);
-        let issuer = prepared.issuer();
-        let checked = match self.check_key(&key, &holder, act.at).await {
-            Ok(()) => self.check_signs(Intermediate::Devices, &issuer).await,
-            refused => refused,
-        };
-        if let Err(refusal) = checked {
-            self.abandon(request, None, act).await;
-            return Err(refusal);
-        }
-        let signature = match self.sign(prepared).await {
-            Ok(signature) => signature,
-            Err(error) => {
-                self.note_not_signed(request, &error, act).await;
-                return Err(error);
-            }
-        };
+        let holder = record.device.holder();
+        let signature = self.sign_request(prepared, request, &holder, act).await?;
         let new = new_certificate(&signature.issued, kind, key);
         let serial = signature.issued.serial;
         let recorded = self
@@ -118,7 +102,7 @@ impl Registrar {
                     id: record.device.id,
                 });
             }
-            self.check_issuable(&record.device, occasion)?;
+            occasion.check(&record.device)?;
             if occasion == Occasion::Enrolment {
                 refuse_equipped(&record)?;
             }
@@ -159,30 +143,27 @@ impl Registrar {
         act: &Act,
     ) -> Result<(Certificate, Issued), RegistrarError> {
         let (key, kind) = (prepared.public_key().spki_hash(), prepared.profile().kind());
-        let issuer = prepared.issuer();
-        if let Err(refusal) = self.check_signs(kind.intermediate(), &issuer).await {
-            self.abandon(request, None, act).await;
-            return Err(refusal);
-        }
-        let signature = match self.sign(prepared).await {
-            Ok(signature) => signature,
-            Err(error) => {
-                self.note_not_signed(request, &error, act).await;
-                return Err(error);
-            }
+        let holder = Holder::Service {
+            name: name.to_owned(),
         };
+        let signature = self.sign_request(prepared, request, &holder, act).await?;
         let new = new_certificate(&signature.issued, kind, key);
-        match self
+        let recorded = self
             .record_requested_service(name, request, new, &signature, act)
-            .await
-        {
-            Ok(record) => Ok((record, signature.issued)),
+            .await;
+        let record = match recorded {
+            Ok(record) => record,
             Err(source) => {
                 self.abandon_refused(request, &signature.issued, &source, act)
                     .await;
-                Err(not_recorded(signature.issued.serial, source))
+                return Err(not_recorded(signature.issued.serial, source));
             }
+        };
+        if let Err(refusal) = self.check_key(&key, &holder, act.at).await {
+            self.withdraw_service(&id_of(&signature.issued), act).await;
+            return Err(refusal);
         }
+        Ok((record, signature.issued))
     }
 
     async fn record_requested_service(
@@ -218,6 +199,25 @@ impl Registrar {
             }
             tries.again(format!("certificates of {name}")).await?;
         }
+    }
+
+    /// Has the issuer sign what a recorded request asks for; what comes of it otherwise is noted in the request.
+    async fn sign_request(
+        &self,
+        prepared: Prepared,
+        request: &DocumentName,
+        holder: &Holder,
+        act: &Act,
+    ) -> Result<Signature, RegistrarError> {
+        if let Err(refusal) = self.check_signable(&prepared, holder, act).await {
+            self.abandon(request, None, act).await;
+            return Err(refusal);
+        }
+        let signature = self.sign(prepared).await;
+        if let Err(error) = &signature {
+            self.note_not_signed(request, error, act).await;
+        }
+        signature
     }
 
     /// Gives a signed certificate up that may not be recorded. Where it is not known whether it is, it is left alone: it

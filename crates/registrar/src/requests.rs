@@ -4,6 +4,10 @@
 //! recorded, and the document closed, in one commit after the signature. A document that stays open leads to what was
 //! signed and never recorded; it then holds what the issuer has still to revoke, until it has.
 
+use std::slice;
+use std::sync::Arc;
+use std::time::Duration;
+
 use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, UnixMs};
 use leafgate_pki::{Inventory, IssueError, Issuer, Prepared};
 use leafgate_registry::{
@@ -12,11 +16,8 @@ use leafgate_registry::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::slice;
-use std::sync::Arc;
-use std::time::Duration;
 
-use crate::documents::{decode, document_name, encode};
+use crate::content::{decode, document_name, encode};
 use crate::error::RegistrarError;
 use crate::registrar::Registrar;
 
@@ -146,8 +147,7 @@ impl Registrar {
         device: &Device,
         key: Option<&SpkiHash>,
     ) -> Result<Vec<CertificateRequest>, RegistrarError> {
-        let holder = crate::issuance::holder(device);
-        let prefix = prefix_of(issuer, &holder, key);
+        let prefix = prefix_of(issuer, &device.holder(), key);
         let mut after = Cursor::after(document_name(&prefix));
         let mut found = Vec::new();
         loop {
@@ -234,13 +234,14 @@ impl Registrar {
         }
     }
 
-    /// Records that a request came to nothing, or to certificates that nobody has.
+    /// Records that a request came to nothing, or to certificates that nobody has; unless it is known by then what became of
+    /// it, which `false` says.
     pub(crate) async fn give_up(
         &self,
         name: &DocumentName,
         serials: &[SerialNumber],
         act: &Act,
-    ) -> Result<(), RegistrarError> {
+    ) -> Result<bool, RegistrarError> {
         let mut tries = self.tries();
         while let Some((document, mut request)) = self.request(name).await? {
             let new: Vec<_> = serials
@@ -248,8 +249,10 @@ impl Registrar {
                 .filter(|serial| !request.revoke.contains(serial))
                 .copied()
                 .collect();
-            if request.state != RequestState::Open && new.is_empty() {
-                return Ok(());
+            let is_known = request.state != RequestState::Open && new.is_empty();
+            // Meanwhile one of the certificates was recorded: it belongs to somebody.
+            if is_known || request.state == RequestState::Recorded {
+                return Ok(false);
             }
             request.revoke.extend(new);
             request.state = match request.revoke[..] {
@@ -257,11 +260,11 @@ impl Registrar {
                 _ => RequestState::Abandoned,
             };
             if self.settle(&document, &request, act).await? {
-                return Ok(());
+                return Ok(true);
             }
             tries.again(name).await?;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Has the issuer revoke what a request left, and records that it has.

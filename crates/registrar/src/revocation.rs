@@ -1,3 +1,5 @@
+use std::slice;
+
 use leafgate_identity::{SerialNumber, SpkiHash};
 use leafgate_registry::{
     Act, Certificate, CertificateId, CertificateQuery, CertificateStatus, Change, DeviceRecord,
@@ -8,8 +10,9 @@ use crate::error::RegistrarError;
 use crate::registrar::{Registrar, device_after};
 
 impl Registrar {
-    /// Revokes one certificate, of a device or a service, and with [`RevocationReason::KeyCompromise`] all others that
-    /// the device has for the same key. `issuer` is needed only where two issuers gave out the same serial number.
+    /// Revokes one certificate, of a device or a service, and with [`RevocationReason::KeyCompromise`] all others for the
+    /// same key: those of the device, or of all services. `issuer` is needed only where two issuers gave out the same
+    /// serial number.
     ///
     /// # Errors
     /// There is no such certificate, there are two, or it is revoked already.
@@ -32,18 +35,94 @@ impl Registrar {
                 }
                 Holder::Service { .. } => {
                     self.guard.everywhere()?;
-                    vec![Change::revoke_service_certificate(
-                        &certificate,
-                        reason,
-                        act,
-                    )?]
+                    self.revoke_of_service(&certificate, reason, act).await?
                 }
             };
             if self.commit(&changes).await? {
+                if reason == RevocationReason::KeyCompromise {
+                    self.revoke_late_services(&certificate, act).await?;
+                }
                 let after = changes.iter().find_map(|change| after(change, &id));
                 return Ok(after.cloned().unwrap_or(certificate));
             }
             tries.again(format!("certificate {serial}")).await?;
+        }
+    }
+
+    /// The revocation of a service's certificate, and of those that are as compromised as it is.
+    async fn revoke_of_service(
+        &self,
+        certificate: &Certificate,
+        reason: RevocationReason,
+        act: &Act,
+    ) -> Result<Vec<Change>, RegistrarError> {
+        let mut changes = vec![Change::revoke_service_certificate(
+            certificate,
+            reason,
+            act,
+        )?];
+        if reason == RevocationReason::KeyCompromise {
+            let others = self.services_of_key(&certificate.public_key).await?;
+            for other in others.iter().filter(|it| !it.is(&certificate.id())) {
+                changes.push(Change::revoke_service_certificate(other, reason, act)?);
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Revokes what services had certified for a compromised key while that became known. Whoever announces one later
+    /// finds the key compromised before it is signed.
+    async fn revoke_late_services(
+        &self,
+        compromised: &Certificate,
+        act: &Act,
+    ) -> Result<(), RegistrarError> {
+        let reason = RevocationReason::KeyCompromise;
+        let mut tries = self.tries();
+        loop {
+            let late = self.services_of_key(&compromised.public_key).await?;
+            let changes = late
+                .iter()
+                .map(|it| Change::revoke_service_certificate(it, reason, act))
+                .collect::<Result<Vec<_>, _>>()?;
+            if changes.is_empty() || self.commit(&changes).await? {
+                return Ok(());
+            }
+            tries.again("certificates of a compromised key").await?;
+        }
+    }
+
+    /// The certificates of services for a key that are not revoked.
+    async fn services_of_key(&self, key: &SpkiHash) -> Result<Vec<Certificate>, RegistrarError> {
+        let mut found = self.certificates_of_key(key).await?;
+        found.retain(|it| matches!(it.holder, Holder::Service { .. }) && !is_revoked(it));
+        Ok(found)
+    }
+
+    /// Takes a service's certificate back that is not handed out, so that its key is free again.
+    pub(crate) async fn withdraw_service(&self, id: &CertificateId, act: &Act) {
+        let withdrawn = async {
+            let mut tries = self.tries();
+            loop {
+                let found = self.find_by_id(id).await?;
+                if is_revoked(&found) {
+                    return Ok(());
+                }
+                let reason = RevocationReason::Unspecified;
+                let change = Change::revoke_service_certificate(&found, reason, act)?;
+                if self.commit(slice::from_ref(&change)).await? {
+                    return Ok(());
+                }
+                tries.again(format!("certificate {}", id.serial)).await?;
+            }
+        };
+        let withdrawn: Result<(), RegistrarError> = withdrawn.await;
+        if let Err(error) = withdrawn {
+            tracing::warn!(
+                certificate = %id,
+                error = &error as &dyn std::error::Error,
+                "a service's certificate that is not handed out could not be withdrawn"
+            );
         }
     }
 
@@ -82,11 +161,10 @@ fn revoke_of_device(
         let key = record
             .certificate(id)
             .map(|certificate| certificate.public_key);
-        let others = record.certificates.iter().filter(|other| {
-            Some(other.public_key) == key
-                && !other.is(id)
-                && !matches!(other.status, CertificateStatus::Revoked { .. })
-        });
+        let others = record
+            .certificates
+            .iter()
+            .filter(|other| Some(other.public_key) == key && !other.is(id) && !is_revoked(other));
         for other in others {
             let before = changes.last().map_or(record, device_after);
             changes.push(Change::revoke_certificate(
@@ -98,6 +176,10 @@ fn revoke_of_device(
         }
     }
     Ok(changes)
+}
+
+fn is_revoked(certificate: &Certificate) -> bool {
+    matches!(certificate.status, CertificateStatus::Revoked { .. })
 }
 
 /// A certificate as it is after a change of it.

@@ -7,7 +7,7 @@ use leafgate_identity::{SpkiHash, UnixMs};
 use leafgate_pki::{Intermediate, Issuer};
 use leafgate_registry::{DocumentKind, Outstanding, StoreError};
 
-pub use self::record::{IssuerState, UnknownIssuerState};
+pub use self::record::IssuerState;
 use self::record::{Placed, Rotation};
 use crate::error::RegistrarError;
 use crate::registrar::Registrar;

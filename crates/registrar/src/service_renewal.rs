@@ -3,10 +3,9 @@ use leafgate_pki::{Profile, PublicKeyInfo};
 use leafgate_registry::{Act, Certificate, CertificateQuery, CertificateStatus, Holder};
 
 use crate::certificates::CertificateKey;
-use crate::error::RegistrarError;
+use crate::error::{RegistrarError, RenewalRefusal};
 use crate::limits::{day_ends, room_at};
 use crate::registrar::Registrar;
-use crate::renewal::RenewalRefusal;
 use crate::services::{Service, ServiceCredentials};
 
 impl Registrar {
@@ -102,7 +101,7 @@ impl Registrar {
             ..CertificateQuery::default()
         };
         let issued = self.find_all_certificates(query).await?;
-        let ends = issued.iter().filter(|it| it.issuer == record.issuer);
+        let ends = issued.iter().filter(|it| it.profile == record.profile);
         let per_day = self.limits.per_day;
         let Some(room_at) = room_at(ends.map(day_ends).collect(), per_day, now) else {
             return Ok(());

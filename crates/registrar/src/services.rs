@@ -11,10 +11,10 @@ use secrecy::SecretString;
 
 use crate::certificates::CertificateKey;
 use crate::error::RegistrarError;
-use crate::issuance::{intent, is_recorded, not_recorded};
-use crate::registrar::Registrar;
+use crate::issuance::intent;
+use crate::registrar::{Registrar, service_after};
 use crate::requests::NewRequest;
-use crate::signed::{Signature, id_of};
+use crate::signed::{Signature, id_of, is_recorded, not_recorded};
 
 /// A part of the installation that needs a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,8 +92,10 @@ impl Registrar {
         prepared: Prepared,
         act: &Act,
     ) -> Result<(Certificate, Issued), RegistrarError> {
-        let intermediate = prepared.profile().kind().intermediate();
-        self.check_signs(intermediate, &prepared.issuer()).await?;
+        if let Err(refusal) = self.check_signable(&prepared, &record.holder, act).await {
+            self.withdraw_service(&record.id(), act).await;
+            return Err(refusal);
+        }
         let signature = self.sign(prepared).await?;
         match self.record_service_issued(record, &signature, act).await {
             Ok(record) => Ok((record, signature.issued)),
@@ -200,15 +202,14 @@ impl Registrar {
             .ok_or(RegistrarError::CertificateUnknown { serial: id.serial })
     }
 
-    /// Supersedes the issued certificates of the same holder and issuer, and so of the same kind.
-    /// The newer one is not among them: it is prepared.
+    /// Supersedes the issued certificates of the same holder and kind, whichever issuer signed them. The newer one is not
+    /// among them: it is prepared.
     pub(crate) async fn supersede_services(
         &self,
         newer: &Certificate,
         act: &Act,
     ) -> Result<Vec<Change>, RegistrarError> {
         let query = CertificateQuery {
-            issuer: Some(newer.issuer),
             holder: Some(newer.holder.clone()),
             status: Some(CertificateStatusKind::Issued),
             expires_after: Some(act.at),
@@ -218,6 +219,7 @@ impl Registrar {
         self.find_all_certificates(query)
             .await?
             .iter()
+            .filter(|older| older.profile == newer.profile)
             .map(|older| {
                 Ok(Change::supersede_service_certificate(
                     older,
@@ -227,11 +229,4 @@ impl Registrar {
             })
             .collect()
     }
-}
-
-/// The certificate as it is after a change of a service's certificate.
-pub(crate) fn service_after(change: &Change) -> &Certificate {
-    change
-        .service_certificate_after()
-        .expect("a change built from a service's certificate changes that certificate")
 }

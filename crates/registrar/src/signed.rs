@@ -1,11 +1,13 @@
 use data_encoding::BASE64;
-use leafgate_identity::{Fingerprint, Validity};
+use leafgate_identity::{Fingerprint, SerialNumber, Validity};
 use leafgate_pki::{Intermediate, IssueError, Issued, Prepared};
-use leafgate_registry::{Certificate, CertificateId, DocumentKind, DocumentWrite, StoreError};
+use leafgate_registry::{
+    Certificate, CertificateId, CertificateStatus, DocumentKind, DocumentWrite, StoreError,
+};
 use pem::{EncodeConfig, LineEnding, Pem};
 use serde::{Deserialize, Serialize};
 
-use crate::documents::{document_name, encode};
+use crate::content::{document_name, encode};
 use crate::error::RegistrarError;
 use crate::registrar::Registrar;
 
@@ -121,4 +123,19 @@ pub(crate) fn id_of(issued: &Issued) -> CertificateId {
 fn certificate_pem(der: Vec<u8>) -> String {
     let config = EncodeConfig::new().set_line_ending(LineEnding::LF);
     pem::encode_config(&Pem::new(LABEL, der), config)
+}
+
+/// Whether the registry knows this very certificate as issued. A newer one may have superseded
+/// it already.
+pub(crate) fn is_recorded(certificate: &Certificate, issued: &Issued) -> bool {
+    certificate.fingerprint == Some(issued.fingerprint)
+        && !matches!(certificate.status, CertificateStatus::Revoked { .. })
+}
+
+pub(crate) fn not_recorded(serial: SerialNumber, source: RegistrarError) -> RegistrarError {
+    tracing::warn!(%serial, "a certificate was signed and could not be recorded; it is not handed out");
+    RegistrarError::SignedNotRecorded {
+        serial,
+        source: Box::new(source),
+    }
 }

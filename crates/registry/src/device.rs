@@ -32,6 +32,16 @@ pub struct Device {
     pub updated_at_ms: UnixMs,
 }
 
+impl Device {
+    /// Its present generation, as certificates name who holds them.
+    pub fn holder(&self) -> Holder {
+        Holder::Device {
+            id: self.id.clone(),
+            generation: self.generation,
+        }
+    }
+}
+
 /// A device with all that was ever issued to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceRecord {

@@ -6,7 +6,7 @@ use leafgate_identity::{DeviceId, UnixMs};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::chain::{EventHash, Head};
+use crate::head::{EventHash, Head};
 
 /// What a change says of itself: an event before it has its place in the chain.
 #[derive(Debug, Clone, PartialEq)]

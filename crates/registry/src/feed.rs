@@ -4,8 +4,7 @@ use std::str::FromStr;
 use aws_lc_rs::rand;
 use data_encoding::HEXLOWER;
 
-use crate::chain::{EventHash, Head};
-use crate::store::{DeviceStore, StoreError};
+use crate::head::{EventHash, Head};
 
 /// Which life of the feed this is: random, made with the store and anew with every restore, so that a follower notices
 /// that the events it followed may be gone. In text 32 lower-case hex digits.
@@ -73,24 +72,4 @@ impl FeedPosition {
             hash: self.hash,
         }
     }
-}
-
-/// Whether a store's feed passes through this position: same epoch, and the event with this number has this hash. A
-/// follower whose position the store doesn't know drops what it has and starts anew.
-///
-/// # Errors
-/// If the store can't be read.
-pub async fn knows(store: &dyn DeviceStore, position: &FeedPosition) -> Result<bool, StoreError> {
-    let hash = match position.seq.checked_sub(1) {
-        None => Some(EventHash::ZERO),
-        Some(before) => {
-            let events = store.events_after(before, 1).await?;
-            events
-                .first()
-                .filter(|event| event.seq == position.seq)
-                .map(|event| event.hash)
-        }
-    };
-    // The epoch is read last: it is then still that of the event just read.
-    Ok(hash == Some(position.hash) && store.position().await?.epoch == position.epoch)
 }

@@ -13,6 +13,7 @@ mod device;
 mod document;
 mod event;
 mod feed;
+mod head;
 mod ledger;
 mod memory;
 mod outstanding;
@@ -26,7 +27,7 @@ pub use certificate::{
     Certificate, CertificateId, CertificateStatus, CertificateStatusKind, Holder, NewCertificate,
     ParseCertificateIdError, UnknownCertificateStatus,
 };
-pub use chain::{ChainError, EventHash, Head, ParseEventHashError, verify_chain};
+pub use chain::{ChainError, verify_chain};
 pub use change::{
     Act, Actor, BuildChangeError, CertificateWrite, Change, CrlWrite, DeviceEdit, DeviceWrite,
     NewCrl, NewDevice, ParseActorError, ServiceCertificateWrite, Write,
@@ -37,7 +38,8 @@ pub use document::{
     UnknownDocumentKind,
 };
 pub use event::{Event, EventBody, EventKind};
-pub use feed::{Epoch, FeedPosition, ParseEpochError, knows};
+pub use feed::{Epoch, FeedPosition, ParseEpochError};
+pub use head::{EventHash, Head, ParseEventHashError};
 pub use ledger::{Ledger, Needs};
 pub use memory::MemoryStore;
 pub use outstanding::Outstanding;

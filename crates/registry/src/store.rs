@@ -13,6 +13,9 @@ use crate::feed::FeedPosition;
 use crate::outstanding::{self, Outstanding};
 use crate::query::{CertificateQuery, Cursor, Page, Query};
 
+/// How many certificates are read at a time to be counted.
+const COUNTED_PAGE: usize = 10_000;
+
 /// Where the registry is kept.
 ///
 /// A store keeps records and applies changes; it judges none of them. Its duties are that a commit is all or nothing and
@@ -49,7 +52,23 @@ pub trait DeviceStore: Send + Sync {
     /// # Errors
     /// [`StoreError`]
     async fn outstanding(&self, issuer: &SpkiHash, now: UnixMs) -> Result<Outstanding, StoreError> {
-        outstanding::count(self, issuer, now).await
+        let mut query = CertificateQuery {
+            issuer: Some(*issuer),
+            expires_after: Some(now),
+            limit: COUNTED_PAGE,
+            ..CertificateQuery::default()
+        };
+        let mut count = outstanding::Count::default();
+        loop {
+            let page = self.find_certificates(&query).await?;
+            for certificate in &page.items {
+                count.add(certificate, now);
+            }
+            query.after = page.next;
+            if query.after.is_none() {
+                return Ok(count.finish());
+            }
+        }
     }
 
     /// The newest CRL number of an issuer.

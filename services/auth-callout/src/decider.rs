@@ -14,7 +14,7 @@ use crate::random;
 use crate::records::{Found, Records, Source};
 use crate::refusal::{denial, of_request};
 use crate::reply::{Replies, permission_hash};
-use crate::servers::{Peer, Servers, Standing};
+use crate::servers::{ServerXkey, Servers, Standing};
 use crate::setup::Trust;
 
 /// How far a server's clock may differ from this one.
@@ -37,7 +37,7 @@ pub(crate) struct Decider {
 pub(crate) struct Case {
     pub(crate) request: AuthorizationRequest,
     /// The box that the request came in; the answer leaves in the same.
-    pub(crate) peer: Option<Arc<Peer>>,
+    pub(crate) server_xkey: Option<Arc<ServerXkey>>,
     pub(crate) received: Duration,
 }
 
@@ -142,8 +142,8 @@ impl Decider {
             }
             Standing::Unasked => return Step::AskServer,
         }
-        if let Some(peer) = &case.peer {
-            peer.bind(request);
+        if let Some(server_xkey) = &case.server_xkey {
+            server_xkey.bind(request);
         }
         let session = match self.claimants.session(request, case.received) {
             Ok(session) => session,

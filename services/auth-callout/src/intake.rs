@@ -12,7 +12,7 @@ use crate::backlog::Waiting;
 use crate::decider::{Case, Decider};
 use crate::random;
 use crate::refusal::denial;
-use crate::servers::Peer;
+use crate::servers::ServerXkey;
 
 /// The header that names the xkey of a sealed request (nats-server `auth_callout.go`).
 const XKEY_HEADER: &str = "Nats-Server-Xkey";
@@ -68,10 +68,10 @@ fn open(decider: &Decider, message: Message, received: Duration) -> Result<Opene
         .headers
         .as_ref()
         .and_then(|headers| headers.get(XKEY_HEADER));
-    let (request, peer) = match xkey {
+    let (request, server_xkey) = match xkey {
         Some(xkey) => {
-            let (request, peer) = unseal(decider, &message.payload, xkey.as_str())?;
-            (request, Some(peer))
+            let (request, server_xkey) = unseal(decider, &message.payload, xkey.as_str())?;
+            (request, Some(server_xkey))
         }
         None if decider.servers.requires_sealing() => {
             return Err(Reason::RequestUnsealed.into());
@@ -83,7 +83,7 @@ fn open(decider: &Decider, message: Message, received: Duration) -> Result<Opene
         }
     };
     let place = RequestPlace {
-        peer,
+        server_xkey,
         received,
         reply,
     };
@@ -94,22 +94,23 @@ fn unseal(
     decider: &Decider,
     payload: &[u8],
     xkey: &str,
-) -> Result<(UnverifiedRequest, Arc<Peer>), Denial> {
+) -> Result<(UnverifiedRequest, Arc<ServerXkey>), Denial> {
     let broken = |error: &dyn std::error::Error| denial(Reason::RequestSealBroken, error);
     let xkey = CurvePublicKey::parse(xkey).map_err(|error| broken(&error))?;
-    let peer = decider
+    let server_xkey = decider
         .servers
-        .peer(&xkey)
+        .server_xkey(&xkey)
         .map_err(|error| broken(&error))?
         .ok_or_else(|| Denial {
             reason: Reason::RequestSealBroken,
             detail: "the request is sealed, but no xkey_seed_file is configured".to_owned(),
         })?;
-    let request = UnverifiedRequest::open(payload, &peer.shared).map_err(|error| match error {
-        OpenRequestError::Box(error) => broken(&error),
-        OpenRequestError::Decode(error) => denial(Reason::RequestMalformed, &error),
-    })?;
-    Ok((request, peer))
+    let request =
+        UnverifiedRequest::open(payload, &server_xkey.shared).map_err(|error| match error {
+            OpenRequestError::Box(error) => broken(&error),
+            OpenRequestError::Decode(error) => denial(Reason::RequestMalformed, &error),
+        })?;
+    Ok((request, server_xkey))
 }
 
 struct Opened {
@@ -119,7 +120,7 @@ struct Opened {
 
 /// Where a request came from, and where its answer goes.
 struct RequestPlace {
-    peer: Option<Arc<Peer>>,
+    server_xkey: Option<Arc<ServerXkey>>,
     received: Duration,
     reply: Subject,
 }
@@ -127,7 +128,7 @@ struct RequestPlace {
 impl RequestPlace {
     /// Takes the opened box as proof of origin where its xkey is bound to the server.
     fn trust(&self, request: UnverifiedRequest) -> Result<AuthorizationRequest, UnverifiedRequest> {
-        match self.peer.as_ref().and_then(|peer| peer.binding()) {
+        match self.server_xkey.as_ref().and_then(|xkey| xkey.binding()) {
             Some(binding) => request.trust_opened_box(binding),
             None => Err(request),
         }
@@ -136,7 +137,7 @@ impl RequestPlace {
     fn into_case(self, request: AuthorizationRequest) -> (Case, Subject) {
         let case = Case {
             request,
-            peer: self.peer,
+            server_xkey: self.server_xkey,
             received: self.received,
         };
         (case, self.reply)

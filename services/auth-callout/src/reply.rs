@@ -85,8 +85,8 @@ impl Replies {
         let response = response
             .encode(&self.issuer)
             .expect("the issuer was loaded as an account key, and neither outcome is empty");
-        match &case.peer {
-            Some(peer) => peer
+        match &case.server_xkey {
+            Some(server_xkey) => server_xkey
                 .shared
                 .seal(response.as_bytes(), &random::nonce())
                 .into(),

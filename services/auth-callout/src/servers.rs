@@ -20,7 +20,7 @@ const REFUSE_FOR: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
 /// Bounds what made-up ids and xkeys can take of memory.
-const PEERS: usize = 1024;
+const REMEMBERED: usize = 1024;
 
 /// The servers that may ask: those that the system account knows. A valid signature alone proves
 /// nothing, because a server makes its key anew at each start and signs with the key that the
@@ -31,11 +31,11 @@ pub(crate) struct Servers {
     known: RwLock<HashSet<ServerKey>>,
     refused: Cache<ServerKey, Duration>,
     curve_key: Option<CurveKey>,
-    peers: Cache<CurvePublicKey, Arc<Peer>>,
+    xkeys: Cache<CurvePublicKey, Arc<ServerXkey>>,
 }
 
 /// A server's xkey, and what it has been proven to belong to.
-pub(crate) struct Peer {
+pub(crate) struct ServerXkey {
     pub(crate) shared: SharedBox,
     binding: OnceLock<XkeyBinding>,
 }
@@ -59,9 +59,9 @@ impl Servers {
             system,
             clock,
             known: RwLock::default(),
-            refused: Cache::new(PEERS),
+            refused: Cache::new(REMEMBERED),
             curve_key,
-            peers: Cache::new(PEERS),
+            xkeys: Cache::new(REMEMBERED),
         }
     }
 
@@ -71,16 +71,16 @@ impl Servers {
 
     /// The box shared with the server that has this xkey, computed once; `None` without an xkey of
     /// our own.
-    pub(crate) fn peer(
+    pub(crate) fn server_xkey(
         &self,
         xkey: &CurvePublicKey,
-    ) -> Result<Option<Arc<Peer>>, DeriveSharedBoxError> {
+    ) -> Result<Option<Arc<ServerXkey>>, DeriveSharedBoxError> {
         let Some(own) = &self.curve_key else {
             return Ok(None);
         };
-        self.peers
+        self.xkeys
             .get_or_insert_with(xkey, || {
-                Ok(Arc::new(Peer {
+                Ok(Arc::new(ServerXkey {
                     shared: own.shared(xkey)?,
                     binding: OnceLock::new(),
                 }))
@@ -162,7 +162,7 @@ impl Servers {
     }
 }
 
-impl Peer {
+impl ServerXkey {
     /// What a verified signature has bound this xkey to.
     pub(crate) fn binding(&self) -> Option<&XkeyBinding> {
         self.binding.get()

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use leafgate_identity::{TrustDomainName, TrustDomains, is_token};
 use leafgate_nats_jwt::{CurveKey, KeyKind, SigningKey};
-use leafgate_policy::{Constants, PolicySet, PolicySource};
+use leafgate_policy::{Constants, PolicySet, PolicySource, Sharing, prove};
 use leafgate_runtime::{
     ReadSecretError, SetUpError, SetUpProblems, TrustDomainConfig, read_secret, read_text,
 };
@@ -91,8 +91,36 @@ impl Setup {
                     .to_owned(),
             );
         }
+        warnings.extend(undeclared_sharings(&self.trust));
         warnings
     }
+}
+
+/// What devices share that their policies don't declare, those of all trust domains proven together: domains may share
+/// an account, and each set of policies alone says nothing of the others.
+fn undeclared_sharings(trust: &Trust) -> Vec<String> {
+    let domains = trust.domains.iter();
+    let sets: Vec<&PolicySet> = domains
+        .filter_map(|domain| trust.policies.get(&domain.name))
+        .collect();
+    let proof = prove(&sets);
+    let undeclared = proof.sharings.iter().filter(|it| !it.is_declared());
+    undeclared.map(undeclared_sharing).collect()
+}
+
+fn undeclared_sharing(sharing: &Sharing) -> String {
+    let policies: Vec<String> = sharing
+        .undeclared
+        .iter()
+        .map(|policy| format!("{:?} ({})", policy.name, policy.location))
+        .collect();
+    format!(
+        "devices share {} in account {}, which the policies {} don't declare: `leafgate policy prove` says what one \
+         can do to another; scope the policies, give trust domains accounts of their own, or declare it under `shared`",
+        sharing.subject,
+        sharing.account,
+        policies.join(" and ")
+    )
 }
 
 fn check_names(config: &Config, problems: &mut SetUpProblems) {

@@ -28,17 +28,14 @@ impl CheckpointFolder {
     }
 
     /// Makes the folder, with the public key in it, where there is none.
-    pub(super) fn prepare(&self, key: &CheckpointPublicKey) -> Result<(), CheckpointError> {
+    pub(crate) fn prepare(&self, key: &CheckpointPublicKey) -> Result<(), CheckpointError> {
         fs::create_dir_all(&self.path)
             .map_err(|source| CheckpointError::file("make", &self.path, source))?;
         let file = self.public_key_file();
         match CheckpointPublicKey::read(&file) {
             Err(CheckpointError::KeyMissing { .. }) => self.write(&file, &key.to_pem()),
             Ok(present) if present == *key => Ok(()),
-            Ok(_) => Err(CheckpointError::KeyForeign {
-                path: file,
-                key: "this folder belongs to another one".to_owned(),
-            }),
+            Ok(_) => Err(CheckpointError::FolderForeign { path: file }),
             Err(error) => Err(error),
         }
     }
@@ -80,7 +77,7 @@ impl CheckpointFolder {
     }
 
     /// Keeps a checkpoint. One of the same event that another replica made already stays.
-    pub(super) fn keep(&self, signed: &SignedCheckpoint) -> Result<(), CheckpointError> {
+    pub(crate) fn keep(&self, signed: &SignedCheckpoint) -> Result<(), CheckpointError> {
         let name = format!("{:020}-{}.{ENDING}", signed.seq, signed.epoch);
         let file = self.path.join(name);
         if matches!(file.try_exists(), Ok(true)) {

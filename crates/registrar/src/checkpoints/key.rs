@@ -84,7 +84,7 @@ impl CheckpointKey {
         &self.public
     }
 
-    pub(super) fn sign(&self, checkpoint: &Checkpoint) -> SignedCheckpoint {
+    pub(crate) fn sign(&self, checkpoint: &Checkpoint) -> SignedCheckpoint {
         let signature = self.pair.sign(checkpoint.signed_text().as_bytes());
         SignedCheckpoint {
             epoch: checkpoint.epoch.to_string(),

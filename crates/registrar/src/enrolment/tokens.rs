@@ -14,10 +14,9 @@ use leafgate_registry::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::refusal::{EnrolError, TokenEnd};
 use crate::api_keys::{check_end, check_name, malformed};
-use crate::documents::{document_name, encode};
-use crate::error::RegistrarError;
+use crate::content::{document_name, encode};
+use crate::error::{EnrolError, RegistrarError, TokenEnd};
 use crate::registrar::Registrar;
 
 /// For how long a token is listed after its end.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::record::{IssuerState, Rotation};
 use super::{IssuerStatus, KINDS};
-use crate::documents::{document_name, encode};
+use crate::content::{document_name, encode};
 use crate::error::RegistrarError;
 use crate::registrar::Registrar;
 
@@ -76,7 +76,7 @@ impl Registrar {
         self.guard.everywhere()?;
         let mut tries = self.tries();
         loop {
-            self.note_issuers(act).await?;
+            self.beside_request().note_issuers(act).await?;
             let (intermediate, document, mut rotation) = self.find_recorded(issuer, act).await?;
             let before = rotation.active();
             if before == Some(*issuer) {
@@ -149,7 +149,7 @@ impl Registrar {
         self.guard.everywhere()?;
         let mut tries = self.tries();
         loop {
-            self.note_issuers(act).await?;
+            self.beside_request().note_issuers(act).await?;
             let (intermediate, document, mut rotation) = self.find_recorded(issuer, act).await?;
             match rotation.find(issuer).map(|it| it.state) {
                 Some(IssuerState::Retired) => return self.issuer_status(issuer, act.at).await,

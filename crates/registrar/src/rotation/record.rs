@@ -1,5 +1,4 @@
 use std::fmt;
-use std::str::FromStr;
 
 use leafgate_identity::{SpkiHash, UnixMs};
 use serde::{Deserialize, Serialize};
@@ -21,13 +20,6 @@ pub enum IssuerState {
 }
 
 impl IssuerState {
-    const ALL: [Self; 4] = [
-        Self::Prepared,
-        Self::Active,
-        Self::Superseded,
-        Self::Retired,
-    ];
-
     /// The name in JSON and tables.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -44,20 +36,6 @@ impl fmt::Display for IssuerState {
         f.pad(self.as_str())
     }
 }
-
-impl FromStr for IssuerState {
-    type Err = UnknownIssuerState;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|state| state.as_str() == text);
-        found.ok_or_else(|| UnknownIssuerState(text.chars().take(64).collect()))
-    }
-}
-
-/// A text that names no [`IssuerState`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a state of an issuer: prepared, active, superseded or retired")]
-pub struct UnknownIssuerState(String);
 
 /// What is recorded of the issuers of a kind: in one document, so that one of them is active at any time.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -244,7 +244,7 @@ async fn what_another_key_signed_or_nobody_is_not_believed() {
     let store = Arc::clone(&site.store) as Arc<dyn DeviceStore>;
     let error = Checkpointer::open(store, site.key(), site.folder()).unwrap_err();
     assert!(
-        matches!(error, CheckpointError::KeyForeign { .. }),
+        matches!(error, CheckpointError::FolderForeign { .. }),
         "{error:?}"
     );
 }

@@ -1,7 +1,7 @@
 //! Devices that enrol at a time, in one process and in several.
 
 use leafgate_access::{Admits, EnrolmentTokenText};
-use leafgate_registrar::{DeviceCredentials, Registrar, RegistrarError};
+use leafgate_registrar::{DeviceCredentials, EnrolError, Registrar, RegistrarError, TokenEnd};
 use leafgate_registry::CertificateStatusKind;
 
 use crate::enrolment::{ids, refusal, token};
@@ -52,8 +52,12 @@ async fn a_one_use_token_used_by_many_at_a_time_lets_one_in(bench: Bench) {
         let (token, text) = token(&bench, Admits::Unnamed { max_uses: 1 }).await;
         let names = (0..8).map(|number| format!("d{round}-{number}"));
         let outcomes = at_a_time(registrars, &text, names).await;
-        let admitted = outcomes.iter().filter(|outcome| outcome.is_ok());
-        assert_eq!(admitted.count(), 1);
+        let (admitted, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+        assert_eq!(admitted.len(), 1);
+        for outcome in refused {
+            let end = TokenEnd::UsedUp;
+            assert_eq!(refusal(outcome), EnrolError::TokenEnded { end });
+        }
         let status = bench.registrar.enrolment_token(&token.id).await.unwrap();
         assert_eq!(status.unwrap().uses, 1);
     }

@@ -5,13 +5,16 @@ use leafgate_pki::Issuer;
 use leafgate_registrar::{CertificateKey, ErrorKind, RegistrarError, Service};
 use leafgate_registry::{CertificateStatus, CertificateStatusKind, DeviceState, RevocationReason};
 
-use crate::support::{Bench, NOW, act, new_device, openssl_csr};
+use crate::faulty_store::Fault;
+use crate::support::{Bench, NOW, act, key_of, new_device, openssl_csr};
 
 over_every_store!(
     one_certificate_is_revoked_by_its_serial_number,
     equal_serial_numbers_of_two_issuers_are_told_apart,
     a_devices_compromised_key_is_not_certified_again,
     a_services_compromised_key_is_not_certified_again,
+    every_certificate_of_a_compromised_service_key_is_revoked,
+    a_key_compromised_while_it_is_certified_anew_gets_no_certificate,
 );
 
 async fn one_certificate_is_revoked_by_its_serial_number(bench: Bench) {
@@ -159,4 +162,79 @@ async fn a_services_compromised_key_is_not_certified_again(bench: Bench) {
     assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused}");
     assert_eq!(bench.certificates().await.len(), 1);
     issue(CertificateKey::New).await.unwrap();
+}
+
+fn client(name: &str) -> Service {
+    Service::NatsClient { name: name.into() }
+}
+
+/// Services may share a key: whoever has it can pose as each of them.
+async fn every_certificate_of_a_compromised_service_key_is_revoked(bench: Bench) {
+    let stolen = openssl_csr();
+    let issue = async |name: &str, key| {
+        let (service, now) = (client(name), act());
+        let registrar = &bench.registrar;
+        let made = registrar.issue_service_certificate(&service, key, &now);
+        made.await.unwrap().issued.serial
+    };
+    issue("callout-0", CertificateKey::Csr(&stolen)).await;
+    issue("callout-1", CertificateKey::Csr(&stolen)).await;
+    let renewed = issue("callout-0", CertificateKey::Csr(&stolen)).await;
+    let spared = issue("callout-2", CertificateKey::New).await;
+    // Somebody has the key certified once more while it is revoked.
+    let (other, same) = (bench.restarted(), stolen.clone());
+    bench.store.plan([Fault::preceded(move |_| async move {
+        let key = CertificateKey::Csr(&same);
+        other
+            .issue_service_certificate(&client("callout-3"), key, &act())
+            .await
+            .unwrap();
+    })]);
+    let revoked = bench
+        .registrar
+        .revoke_certificate(renewed, None, RevocationReason::KeyCompromise, &act())
+        .await
+        .unwrap();
+    assert_eq!(revoked.serial, renewed);
+    let all = bench.certificates().await;
+    assert_eq!(all.len(), 5);
+    for certificate in all {
+        let expected = if certificate.serial == spared {
+            CertificateStatusKind::Issued
+        } else {
+            CertificateStatusKind::Revoked
+        };
+        assert_eq!(certificate.status.kind(), expected, "{certificate:?}");
+    }
+}
+
+async fn a_key_compromised_while_it_is_certified_anew_gets_no_certificate(bench: Bench) {
+    let stolen = openssl_csr();
+    let issue = async || {
+        let key = CertificateKey::Csr(&stolen);
+        bench
+            .registrar
+            .issue_service_certificate(&client("callout-0"), key, &act())
+            .await
+    };
+    let serial = issue().await.unwrap().issued.serial;
+    let other = bench.restarted();
+    // After the key was looked at, and before the intent is recorded.
+    bench.store.plan([Fault::preceded(move |_| async move {
+        other
+            .revoke_certificate(serial, None, RevocationReason::KeyCompromise, &act())
+            .await
+            .unwrap();
+    })]);
+    let refused = issue().await.unwrap_err();
+    assert!(
+        matches!(refused, RegistrarError::KeyCompromised { .. }),
+        "{refused}"
+    );
+    let left = bench.certificates().await;
+    assert_eq!(left.len(), 2, "the intent was recorded");
+    for certificate in left {
+        assert_eq!(certificate.public_key, key_of(&stolen));
+        assert_eq!(certificate.status.kind(), CertificateStatusKind::Revoked);
+    }
 }

@@ -7,51 +7,44 @@ use leafgate_access::{Authority, Permission, Principal, Role, Scope, Selection};
 use leafgate_identity::{SpkiHash, TrustDomains, UnixMs};
 use leafgate_pki::{Intermediate, Issuer, RootAuthority};
 use leafgate_registrar::{
-    CertificateKey, ErrorKind, IssuerKeys, IssuerState, IssuerStatus, Issuers, Registrar,
-    RegistrarError, Service,
+    ErrorKind, IssuerKeys, IssuerState, IssuerStatus, Issuers, Registrar, RegistrarError,
+    RequestKey,
 };
-use leafgate_registry::{EventKind, Outstanding, RevocationReason};
+use leafgate_registry::{DocumentName, EventKind, Outstanding, RevocationReason};
 
-use crate::support::{Bench, DeviceKey, NOW, act, act_at, domains_of};
+use crate::support::{Bench, NOW, act, act_at, domains_of};
 
 over_every_store!(
     nothing_is_recorded_before_there_is_a_second_issuer,
-    the_next_issuer_signs_once_it_is_active,
     an_issuer_that_was_prepared_just_now_is_refused,
     the_one_before_can_be_activated_again_until_it_is_retired,
-    a_retired_issuer_signs_on_no_path,
-    what_is_retired_between_intent_and_signature_signs_nothing,
-    a_retired_issuer_still_signs_lists,
     what_is_outstanding_is_told,
-    the_same_key_gets_its_certificate_with_the_chain_of_its_issuer,
-    the_same_key_leaves_a_retired_issuer,
-    a_process_without_the_key_says_so,
     an_issuer_that_no_trust_domain_names_is_refused,
     unknown_issuers_are_told_from_known_ones,
     only_those_who_reach_everything_may,
     each_step_is_an_event_and_repeating_one_is_none,
     of_many_who_activate_at_once_one_is_active,
-    servers_rotate_on_their_own,
+    an_activation_that_was_refused_is_not_recorded_as_carried_out,
 );
 
 const RIPE: Duration = Duration::from_secs(24 * 3600);
 const TOMORROW: UnixMs = UnixMs::new(NOW.as_i64() + 24 * 3600 * 1000);
 
 /// A CA with a second intermediate of a kind, and the registrar of a process that has both keys.
-struct Rotating {
-    bench: Bench,
-    old: SpkiHash,
-    new: SpkiHash,
-    issuers: Issuers,
-    registrar: Registrar,
+pub(crate) struct Rotating {
+    pub(crate) bench: Bench,
+    pub(crate) old: SpkiHash,
+    pub(crate) new: SpkiHash,
+    pub(crate) issuers: Issuers,
+    pub(crate) registrar: Registrar,
 }
 
 impl Rotating {
-    fn devices(bench: Bench) -> Self {
+    pub(crate) fn devices(bench: Bench) -> Self {
         Self::of(Intermediate::Devices, bench)
     }
 
-    fn of(intermediate: Intermediate, bench: Bench) -> Self {
+    pub(crate) fn of(intermediate: Intermediate, bench: Bench) -> Self {
         let ca = &bench.ca;
         let root_key = ca.path().join("root.key");
         let root = RootAuthority::read_plain(&ca.root_certificate(), &root_key).unwrap();
@@ -71,20 +64,20 @@ impl Rotating {
         }
     }
 
-    async fn activated(bench: Bench) -> Self {
+    pub(crate) async fn activated(bench: Bench) -> Self {
         let rotating = Self::devices(bench);
         rotating.activate(&rotating.new).await.unwrap();
         rotating
     }
 
-    async fn activate(&self, issuer: &SpkiHash) -> Result<IssuerStatus, RegistrarError> {
+    pub(crate) async fn activate(&self, issuer: &SpkiHash) -> Result<IssuerStatus, RegistrarError> {
         let act = act();
         self.registrar
             .activate_issuer(issuer, Duration::ZERO, &act)
             .await
     }
 
-    async fn states(&self) -> Vec<(SpkiHash, IssuerState)> {
+    pub(crate) async fn states(&self) -> Vec<(SpkiHash, IssuerState)> {
         let all = self.registrar.issuers(NOW).await.unwrap();
         let devices = all
             .into_iter()
@@ -100,7 +93,7 @@ fn load(bench: &Bench, intermediate: Intermediate) -> Vec<Arc<dyn Issuer>> {
         .collect()
 }
 
-fn domains(issuers: &Issuers) -> TrustDomains {
+pub(crate) fn domains(issuers: &Issuers) -> TrustDomains {
     let devices = issuers.of(Intermediate::Devices);
     domains_of(devices.iter().map(|it| it.spki()).collect())
 }
@@ -124,38 +117,6 @@ async fn nothing_is_recorded_before_there_is_a_second_issuer(bench: Bench) {
         assert_eq!((it.state, it.since), (IssuerState::Active, None));
         assert!(it.key_present);
     }
-}
-
-async fn the_next_issuer_signs_once_it_is_active(bench: Bench) {
-    let rotating = Rotating::devices(bench);
-    let (bench, registrar) = (&rotating.bench, &rotating.registrar);
-    let id = bench.registered("0001").await;
-    let issue = async || registrar.issue_with_new_key(&id, &act()).await.unwrap();
-    assert_eq!(issue().await.issued.issuer, rotating.old);
-    assert_eq!(registrar.note_issuers(&act()).await.unwrap().len(), 2);
-    assert_eq!(issue().await.issued.issuer, rotating.old);
-    assert_eq!(
-        rotating.states().await,
-        [
-            (rotating.old, IssuerState::Active),
-            (rotating.new, IssuerState::Prepared)
-        ]
-    );
-    let status = rotating.activate(&rotating.new).await.unwrap();
-    assert_eq!(
-        (status.state, status.since),
-        (IssuerState::Active, Some(NOW))
-    );
-    let issued = issue().await.issued;
-    assert_eq!(issued.issuer, rotating.new);
-    assert!(issued.chain_pem.ends_with(&status.certificate_pem));
-    assert_eq!(
-        rotating.states().await,
-        [
-            (rotating.old, IssuerState::Superseded),
-            (rotating.new, IssuerState::Active)
-        ]
-    );
 }
 
 async fn an_issuer_that_was_prepared_just_now_is_refused(bench: Bench) {
@@ -200,103 +161,6 @@ async fn the_one_before_can_be_activated_again_until_it_is_retired(bench: Bench)
         "{refused}"
     );
     assert_eq!(refused.kind(), ErrorKind::Conflict);
-}
-
-async fn a_retired_issuer_signs_on_no_path(bench: Bench) {
-    let rotating = Rotating::activated(bench).await;
-    let (registrar, old) = (&rotating.registrar, &rotating.old);
-    registrar.retire_issuer(old, &act()).await.unwrap();
-    // A process that has the retired key alone, and names it alone.
-    let keys = IssuerKeys {
-        devices: rotating.issuers.of(Intermediate::Devices)[..1].into(),
-        servers: rotating.issuers.of(Intermediate::Servers),
-    };
-    assert_eq!(keys.devices[0].spki(), *old);
-    let left_behind = rotating
-        .bench
-        .with_issuers(keys.into(), domains_of(vec![*old]));
-    let id = rotating.bench.registered("0001").await;
-    let key = DeviceKey::new();
-    let service = Service::NatsClient {
-        name: "callout-1".into(),
-    };
-    let refusals = [
-        left_behind.issue_with_new_key(&id, &act()).await.err(),
-        left_behind
-            .sign_csr(&id, &key.csr("/CN=a"), &act())
-            .await
-            .err(),
-        left_behind
-            .register_with_certificate(
-                crate::support::new_device("0002"),
-                CertificateKey::New,
-                &act(),
-            )
-            .await
-            .err(),
-        left_behind
-            .issue_service_certificate(&service, CertificateKey::New, &act())
-            .await
-            .err(),
-    ];
-    for refused in refusals {
-        let refused = refused.unwrap();
-        assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
-        assert!(refused.to_string().contains(&rotating.new.to_string()));
-    }
-    assert_eq!(rotating.bench.certificates().await, []);
-}
-
-async fn what_is_retired_between_intent_and_signature_signs_nothing(bench: Bench) {
-    let rotating = Rotating::devices(bench);
-    let (bench, registrar) = (&rotating.bench, &rotating.registrar);
-    let id = bench.registered("0001").await;
-    registrar.note_issuers(&act()).await.unwrap();
-    // Another process, past this store's faults, rotates once the intent is recorded.
-    let other = Registrar::new(
-        bench.store.inner(),
-        rotating.issuers.clone(),
-        Arc::new(domains(&rotating.issuers)),
-        crate::support::random,
-    );
-    let (old, new) = (rotating.old, rotating.new);
-    bench
-        .store
-        .plan([crate::faulty_store::Fault::followed(move |_| async move {
-            let now = act();
-            let activated = other.activate_issuer(&new, Duration::ZERO, &now);
-            activated.await.unwrap();
-            other.retire_issuer(&old, &now).await.unwrap();
-        })]);
-    let refused = registrar.issue_with_new_key(&id, &act()).await.unwrap_err();
-    assert!(matches!(refused, RegistrarError::Busy { .. }), "{refused}");
-    let left = bench.record(&id).await;
-    let [withdrawn] = &left.certificates[..] else {
-        panic!("one intent")
-    };
-    assert_eq!((withdrawn.issuer, withdrawn.fingerprint), (old, None));
-    assert!(!withdrawn.status.admits(NOW));
-    let again = registrar.issue_with_new_key(&id, &act()).await.unwrap();
-    assert_eq!(again.issued.issuer, new);
-}
-
-async fn a_retired_issuer_still_signs_lists(bench: Bench) {
-    let rotating = Rotating::devices(bench);
-    let (registrar, old) = (&rotating.registrar, &rotating.old);
-    let id = rotating.bench.registered("0001").await;
-    let issued = registrar.issue_with_new_key(&id, &act()).await.unwrap();
-    rotating.activate(&rotating.new).await.unwrap();
-    registrar.retire_issuer(old, &act()).await.unwrap();
-    let reason = RevocationReason::KeyCompromise;
-    let serial = issued.issued.serial;
-    registrar
-        .revoke_certificate(serial, None, reason, &act())
-        .await
-        .unwrap();
-    let lists = registrar.build_crls(&act()).await.unwrap();
-    let shown: Vec<_> = lists.iter().map(|it| (it.issuer, it.revoked)).collect();
-    let servers = rotating.issuers.of(Intermediate::Servers)[0].spki();
-    assert_eq!(shown, [(*old, 1), (rotating.new, 0), (servers, 0)]);
 }
 
 async fn what_is_outstanding_is_told(bench: Bench) {
@@ -346,94 +210,6 @@ async fn what_is_outstanding_is_told(bench: Bench) {
     assert!(registrar.issuer_status(&rotating.old, NOW).await.is_ok());
     let gone = registrar.issuer_status(&rotating.old, ends[1]).await;
     assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
-}
-
-async fn the_same_key_gets_its_certificate_with_the_chain_of_its_issuer(bench: Bench) {
-    let rotating = Rotating::devices(bench);
-    let registrar = &rotating.registrar;
-    let id = rotating.bench.registered("0001").await;
-    let key = DeviceKey::new();
-    let sign = async |registrar: &Registrar, at| {
-        let csr = key.csr("/CN=a");
-        registrar.sign_csr(&id, &csr, &act_at(at)).await.unwrap()
-    };
-    let first = sign(registrar, NOW).await;
-    rotating.activate(&rotating.new).await.unwrap();
-    let again = sign(registrar, NOW).await;
-    assert!(!again.newly_issued);
-    assert_eq!(again.issued, first.issued);
-    // The chain is recorded: it does not take the old key.
-    let keys = IssuerKeys {
-        devices: rotating.issuers.of(Intermediate::Devices)[1..].into(),
-        servers: rotating.issuers.of(Intermediate::Servers),
-    };
-    let newcomer = rotating
-        .bench
-        .with_issuers(keys.into(), domains(&rotating.issuers));
-    assert_eq!(sign(&newcomer, NOW).await.issued, first.issued);
-    let due = sign(registrar, first.renew_after).await;
-    assert!(due.newly_issued);
-    assert_eq!(due.issued.issuer, rotating.new);
-}
-
-async fn the_same_key_leaves_a_retired_issuer(bench: Bench) {
-    let rotating = Rotating::devices(bench);
-    let registrar = &rotating.registrar;
-    let id = rotating.bench.registered("0001").await;
-    let csr = DeviceKey::new().csr("/CN=a");
-    registrar.sign_csr(&id, &csr, &act()).await.unwrap();
-    rotating.activate(&rotating.new).await.unwrap();
-    registrar
-        .retire_issuer(&rotating.old, &act())
-        .await
-        .unwrap();
-    let next = registrar.sign_csr(&id, &csr, &act()).await.unwrap();
-    assert!(next.newly_issued);
-    assert_eq!(next.issued.issuer, rotating.new);
-    let again = registrar.sign_csr(&id, &csr, &act()).await.unwrap();
-    assert_eq!(again.issued, next.issued);
-}
-
-async fn a_process_without_the_key_says_so(bench: Bench) {
-    let rotating = Rotating::devices(bench);
-    let keys = IssuerKeys {
-        devices: rotating.issuers.of(Intermediate::Devices)[..1].into(),
-        servers: rotating.issuers.of(Intermediate::Servers),
-    };
-    let issuers = Issuers::from(keys);
-    let behind = rotating
-        .bench
-        .with_issuers(issuers.clone(), domains(&rotating.issuers));
-    rotating.registrar.note_issuers(&act()).await.unwrap();
-    let now = act();
-    let refused = behind.activate_issuer(&rotating.new, Duration::ZERO, &now);
-    let refused = refused.await.unwrap_err();
-    assert!(
-        matches!(refused, RegistrarError::IssuerKeyMissing { .. }),
-        "{refused}"
-    );
-
-    rotating.activate(&rotating.new).await.unwrap();
-    let id = rotating.bench.registered("0001").await;
-    let refused = behind.issue_with_new_key(&id, &act()).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Unavailable);
-    assert!(
-        refused.to_string().contains("copy devices.crt"),
-        "{refused}"
-    );
-    let status = behind.issuer_status(&rotating.new, NOW).await.unwrap();
-    assert_eq!(
-        (status.state, status.key_present),
-        (IssuerState::Active, false)
-    );
-    assert_eq!(rotating.bench.certificates().await, []);
-
-    issuers.replace(IssuerKeys {
-        devices: rotating.issuers.of(Intermediate::Devices),
-        servers: rotating.issuers.of(Intermediate::Servers),
-    });
-    let issued = behind.issue_with_new_key(&id, &act()).await.unwrap();
-    assert_eq!(issued.issued.issuer, rotating.new);
 }
 
 async fn an_issuer_that_no_trust_domain_names_is_refused(bench: Bench) {
@@ -551,17 +327,27 @@ async fn of_many_who_activate_at_once_one_is_active(bench: Bench) {
     assert_eq!((active.count(), states.len()), (1, 2));
 }
 
-async fn servers_rotate_on_their_own(bench: Bench) {
-    let rotating = Rotating::of(Intermediate::Servers, bench);
-    let registrar = &rotating.registrar;
-    rotating.activate(&rotating.new).await.unwrap();
-    let service = Service::NatsServer {
-        dns_names: vec!["leaf-1.example.org".into()],
-        ip_addresses: Vec::new(),
+async fn an_activation_that_was_refused_is_not_recorded_as_carried_out(bench: Bench) {
+    let rotating = Rotating::devices(bench);
+    let key = RequestKey {
+        name: DocumentName::parse(&"ab".repeat(32)).unwrap(),
+        request_sha256: "cd".repeat(32),
     };
-    let now = act();
-    let issued = registrar.issue_service_certificate(&service, CertificateKey::New, &now);
-    assert_eq!(issued.await.unwrap().issued.issuer, rotating.new);
-    let devices = rotating.issuers.of(Intermediate::Devices)[0].spki();
-    assert_eq!(rotating.states().await, [(devices, IssuerState::Active)]);
+    let activate = async |at| {
+        let registrar = rotating.registrar.once(key.clone());
+        registrar
+            .activate_issuer(&rotating.new, RIPE, &act_at(at))
+            .await
+    };
+    let refused = activate(NOW).await.unwrap_err();
+    assert!(
+        matches!(refused, RegistrarError::IssuerTooYoung { .. }),
+        "{refused}"
+    );
+    let find = async || rotating.registrar.find_request(&key.name, TOMORROW).await;
+    assert_eq!(find().await.unwrap(), None);
+    let activated = activate(TOMORROW).await.unwrap();
+    assert_eq!(activated.state, IssuerState::Active);
+    let recorded = find().await.unwrap().unwrap();
+    assert_eq!(recorded.outcome.len(), 1);
 }

@@ -1,12 +1,14 @@
 //! Certificates of servers and clients of the installation.
 
+use std::sync::Arc;
+
 use leafgate_identity::SpkiHash;
 use leafgate_pki::{Intermediate, Issuer};
-use leafgate_registrar::{CertificateKey, ErrorKind, RegistrarError, Service};
+use leafgate_registrar::{CertificateKey, ErrorKind, Issuers, Registrar, RegistrarError, Service};
 use leafgate_registry::{CertificateStatus, CertificateStatusKind, Holder, RevocationReason};
 
 use crate::faulty_store::Fault;
-use crate::support::{Bench, NOW, act, pair};
+use crate::support::{Bench, NOW, act, pair, random};
 
 over_every_store!(
     each_service_is_signed_by_its_intermediate,
@@ -14,6 +16,7 @@ over_every_store!(
     no_service_is_named_like_a_device,
     a_service_certificate_is_revoked,
     a_service_certificate_revoked_meanwhile_is_not_superseded,
+    issuers_of_one_key_keep_namesakes_apart,
 );
 
 fn server(name: &str) -> Service {
@@ -167,4 +170,28 @@ async fn a_service_certificate_revoked_meanwhile_is_not_superseded(bench: Bench)
     };
     assert_eq!(kind_of(&first), CertificateStatusKind::Revoked);
     assert_eq!(kind_of(&second), CertificateStatusKind::Issued);
+}
+
+/// As in an engine elsewhere that signs both kinds with one key, each by rules of its own.
+async fn issuers_of_one_key_keep_namesakes_apart(bench: Bench) {
+    let ca = Arc::new(bench.ca.load(Intermediate::Devices).unwrap());
+    let registrar = Registrar::new(
+        bench.store.clone(),
+        Issuers::new(ca.clone(), ca),
+        bench.domains.clone(),
+        random,
+    );
+    for service in [client("leaf-1"), server("leaf-1")] {
+        registrar
+            .issue_service_certificate(&service, CertificateKey::New, &act())
+            .await
+            .unwrap();
+    }
+    for certificate in bench.certificates().await {
+        assert_eq!(
+            certificate.status,
+            CertificateStatus::Issued,
+            "{certificate:?}"
+        );
+    }
 }

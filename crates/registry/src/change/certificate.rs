@@ -6,7 +6,7 @@ use super::{Act, BuildChangeError, CertificateWrite, Change};
 use crate::certificate::{
     Certificate, CertificateId, CertificateStatus, CertificateStatusKind, Holder, NewCertificate,
 };
-use crate::device::DeviceRecord;
+use crate::device::{Device, DeviceRecord};
 use crate::event::EventKind;
 use crate::reason::RevocationReason;
 
@@ -21,13 +21,7 @@ impl Change {
         detail: Value,
         act: &Act,
     ) -> Result<Self, BuildChangeError> {
-        let device = &record.device;
-        if !device.state.may_be_issued() {
-            return Err(BuildChangeError::IssueIllegal {
-                id: device.id.clone(),
-                state: device.state,
-            });
-        }
+        check_issuable(&record.device)?;
         let after = touched(record, act);
         let event = act.device_event(EventKind::CertificateRequested, &after.device, detail);
         Ok(update(record, after, Vec::new(), event))
@@ -43,21 +37,11 @@ impl Change {
         new: NewCertificate,
         act: &Act,
     ) -> Result<Self, BuildChangeError> {
-        let device = &record.device;
-        if !device.state.may_be_issued() {
-            return Err(BuildChangeError::IssueIllegal {
-                id: device.id.clone(),
-                state: device.state,
-            });
-        }
+        check_issuable(&record.device)?;
         if record.certificate(&new.id).is_some() {
             return Err(BuildChangeError::CertificateExists { id: new.id });
         }
-        let holder = Holder::Device {
-            id: device.id.clone(),
-            generation: device.generation,
-        };
-        let certificate = prepared(new, holder, act)?;
+        let certificate = prepared(new, record.device.holder(), act)?;
         let DeviceRecord {
             device,
             mut certificates,
@@ -157,6 +141,16 @@ impl Change {
         let event = act.device_event(EventKind::CertificateRevoked, &after.device, detail);
         Ok(update(record, after, vec![write], event))
     }
+}
+
+fn check_issuable(device: &Device) -> Result<(), BuildChangeError> {
+    if device.state.may_be_issued() {
+        return Ok(());
+    }
+    Err(BuildChangeError::IssueIllegal {
+        id: device.id.clone(),
+        state: device.state,
+    })
 }
 
 fn supersede(

@@ -1,10 +1,11 @@
 use leafgate_identity::UnixMs;
 
 use super::*;
-use crate::chain::{EventHash, verify_chain};
+use crate::chain::verify_chain;
 use crate::change::NewCrl;
 use crate::change::tests::{act, after, fingerprint, new_certificate, new_device};
 use crate::feed::Epoch;
+use crate::head::EventHash;
 use crate::reason::RevocationReason;
 use crate::state::Action;
 

@@ -4,12 +4,12 @@ use std::ops::Bound;
 use leafgate_identity::{DeviceId, SpkiHash, UnixMs};
 
 use crate::certificate::{Certificate, CertificateId};
-use crate::chain::Head;
 use crate::change::Change;
 use crate::device::{Crl, DeviceRecord};
 use crate::document::{Document, DocumentKind, DocumentName};
 use crate::event::Event;
 use crate::feed::{Epoch, FeedPosition};
+use crate::head::Head;
 use crate::ledger::{Ledger, Needs};
 use crate::query::{CertificateQuery, Cursor, Page, Query};
 use crate::store::CommitError;

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use leafgate_registry::{Change, CommitError, DeviceStore, Epoch, Query, StoreError, knows};
+use leafgate_registry::{Change, CommitError, DeviceStore, Epoch, Query, StoreError};
 use leafgate_store_sql::SqliteStore;
-use leafgate_testkit::store_conformance::records::{act, load, register, within};
+use leafgate_testkit::store_conformance::records::{act, knows, load, register, within};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};
 use tempfile::TempDir;

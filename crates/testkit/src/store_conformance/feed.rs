@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leafgate_registry::{
-    Action, Change, DeviceStore, Epoch, Event, EventHash, EventKind, FeedPosition, Head, knows,
+    Action, Change, DeviceStore, Epoch, Event, EventHash, EventKind, FeedPosition, Head,
     verify_chain,
 };
 
 use super::StoreFixture;
 use super::records::{
-    act, all_events, apply, certificate_id, load, new_certificate, new_device, number_crl,
+    act, all_events, apply, certificate_id, knows, load, new_certificate, new_device, number_crl,
     register, register_with_certificate, within,
 };
 

@@ -9,7 +9,7 @@ use leafgate_identity::{
 };
 use leafgate_registry::{
     Act, Actor, Certificate, CertificateId, Change, Crl, DeviceRecord, DeviceStore, Event,
-    NewCertificate, NewCrl, NewDevice,
+    EventHash, FeedPosition, NewCertificate, NewCrl, NewDevice, StoreError,
 };
 
 /// A device id.
@@ -155,4 +155,23 @@ pub async fn within<T>(duration: Duration, what: &str, future: impl Future<Outpu
         Ok(value) => value,
         Err(_) => panic!("{what}: not within {duration:?}"),
     }
+}
+
+/// Whether a store's feed passes through this position: same epoch, and the event with this number has this hash.
+///
+/// # Errors
+/// If the store can't be read.
+pub async fn knows(store: &dyn DeviceStore, position: &FeedPosition) -> Result<bool, StoreError> {
+    let hash = match position.seq.checked_sub(1) {
+        None => Some(EventHash::ZERO),
+        Some(before) => {
+            let events = store.events_after(before, 1).await?;
+            events
+                .first()
+                .filter(|event| event.seq == position.seq)
+                .map(|event| event.hash)
+        }
+    };
+    // The epoch is read last: it is then still that of the event just read.
+    Ok(hash == Some(position.hash) && store.position().await?.epoch == position.epoch)
 }

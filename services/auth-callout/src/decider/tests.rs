@@ -76,7 +76,7 @@ fn stage() -> Stage {
     let issuer = SigningKey::generate(KeyKind::Account, &mut OsRng);
     let case = Case {
         request: request(issuer.public().as_str(), chain),
-        peer: None,
+        server_xkey: None,
         received: Duration::ZERO,
     };
     let clock = Arc::new(StillClock::default());

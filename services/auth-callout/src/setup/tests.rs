@@ -1,5 +1,6 @@
 use std::fs;
 
+use leafgate_identity::{Binding, CnPattern, SpkiHash, TrustDomain};
 use leafgate_runtime::Environment;
 
 use super::*;
@@ -76,5 +77,55 @@ fn each_bound_must_leave_something() {
             found.len() == 1 && found[0].contains(key),
             "{key}: {found:?}"
         );
+    }
+}
+
+/// Two trust domains with a policy each, both isolated in themselves.
+fn trust(accounts: [&str; 2]) -> Trust {
+    let policies = [
+        ("one", accounts[0], "t.{id}.x.y"),
+        ("two", accounts[1], "t.a.{id}.y"),
+    ];
+    let sets = policies.map(|(name, account, subject)| {
+        let text = format!(
+            "[[policy]]\nname = \"{name}\"\naccount = \"{account}\"\nmatch = {{ device_type = \"*\" }}\n\
+             publish.allow = [\"{subject}\"]\n"
+        );
+        let source = PolicySource {
+            name: format!("{name}.toml"),
+            text,
+        };
+        let set = PolicySet::load(&[source], &Constants::default()).unwrap();
+        assert!(set.prove().is_isolated(), "{name} alone");
+        (TrustDomainName::parse(name).unwrap(), set)
+    });
+    let domain = |(name, issuer): (&str, u8)| TrustDomain {
+        name: TrustDomainName::parse(name).unwrap(),
+        issuers: vec![SpkiHash::from_bytes([issuer; 32])],
+        cn_pattern: CnPattern::parse(&format!("{{id}}.{name}.example")).unwrap(),
+        binding: Binding::Issued,
+    };
+    Trust {
+        domains: vec![domain(("one", 1)), domain(("two", 2))]
+            .try_into()
+            .unwrap(),
+        policies: sets.into(),
+    }
+}
+
+#[test]
+fn trust_domains_that_share_an_account_are_proven_together() {
+    assert_eq!(undeclared_sharings(&trust(["ONE", "TWO"])), [""; 0]);
+    let found = undeclared_sharings(&trust(["DEVICES", "DEVICES"]));
+    let [warning] = &found[..] else {
+        panic!("{found:?}")
+    };
+    for part in [
+        "t.a.x.y",
+        "DEVICES",
+        "\"one\" (one.toml",
+        "\"two\" (two.toml",
+    ] {
+        assert!(warning.contains(part), "{warning}");
     }
 }

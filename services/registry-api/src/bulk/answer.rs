@@ -5,7 +5,7 @@ use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::stream;
-use leafgate_api::LineProblem;
+use leafgate_api::{LineProblem, ProblemType};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -16,6 +16,8 @@ use crate::problem::{Problem, chain};
 
 /// How many pieces of an answer may wait to be sent.
 const WAITING: usize = 2;
+/// After which time a store is asked again that could not be reached.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 /// The lines of an answer, written while they are sent. Without an explicit end the connection breaks off: whoever reads
 /// must be able to tell a whole answer from a part of one.
@@ -82,8 +84,7 @@ impl Answer {
         if self.pieces.is_closed() {
             return Err(BrokenOff);
         }
-        let counts = self.app.still_counts(&self.caller).await;
-        counts.map_err(|_| BrokenOff)?;
+        self.check_caller().await?;
         if bytes.is_empty() {
             return Ok(());
         }
@@ -93,6 +94,24 @@ impl Answer {
     /// Says that nothing more comes.
     pub(super) async fn end(self) -> Result<(), BrokenOff> {
         self.pass(Piece::End).await
+    }
+
+    /// That the caller's key still counts. A store that can't tell is asked again for as long as a slow reader is waited
+    /// for: meanwhile nothing is answered, and no more is begun than waits.
+    async fn check_caller(&self) -> Result<(), BrokenOff> {
+        let asking = async {
+            loop {
+                match self.app.still_counts(&self.caller).await {
+                    Ok(()) => return Ok(()),
+                    Err(problem) if problem.kind == ProblemType::RegistryUnavailable => {
+                        tokio::time::sleep(ASK_AGAIN).await;
+                    }
+                    Err(_) => return Err(BrokenOff),
+                }
+            }
+        };
+        let asked = tokio::time::timeout(self.patience, asking).await;
+        asked.unwrap_or(Err(BrokenOff))
     }
 
     async fn pass(&self, piece: Piece) -> Result<(), BrokenOff> {

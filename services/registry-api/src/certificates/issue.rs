@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use leafgate_access::Permission;
+use leafgate_access::{Permission, RefuseError};
 use leafgate_api::{IssuedCertificate, RequestCertificate, schema};
 use leafgate_identity::DeviceId;
-use leafgate_registrar::{CertificateKey, DeviceCredentials};
+use leafgate_registrar::{CertificateKey, DeviceCredentials, RegistrarError};
 use secrecy::ExposeSecret;
 
 use crate::app::App;
@@ -45,15 +45,11 @@ pub(super) async fn issue_certificate(
             return Err(Problem::malformed(detail));
         }
     };
-    command
-        .caller
-        .principal
-        .check(Permission::ProvisionDevices)?;
-    app.device(&command.caller, &id).await?;
     let device = &id;
     let outcome = command
         .carry_out(&app, Permission::ProvisionDevices, |acting| async move {
-            acting.registrar.issue(device, key, &acting.act).await
+            let issued = acting.registrar.issue(device, key, &acting.act).await;
+            issued.map_err(|error| hidden(device, error))
         })
         .await?;
     let credentials = match (outcome, csr) {
@@ -62,10 +58,21 @@ pub(super) async fn issue_certificate(
         // The same key gives the same certificate; or a new one, if the process died before it was signed.
         (Outcome::Repeated(_), Some(csr)) => {
             let acting = command.acting_again(&app, Permission::ProvisionDevices);
-            acting.registrar.sign_csr(&id, csr, &acting.act).await?
+            let issued = acting.registrar.sign_csr(&id, csr, &acting.act).await;
+            issued.map_err(|error| hidden(device, error))?
         }
     };
     Ok(answer(&credentials))
+}
+
+/// A device that is out of reach is not told from one that is not there.
+fn hidden(id: &DeviceId, error: RegistrarError) -> RegistrarError {
+    match error {
+        RegistrarError::Refused(RefuseError::Scope { .. }) => {
+            RegistrarError::DeviceUnknown { id: id.clone() }
+        }
+        other => other,
+    }
 }
 
 fn answer(credentials: &DeviceCredentials) -> Response {

@@ -4,6 +4,7 @@
 mod api_keys;
 mod authentication;
 mod bulk;
+mod bulk_outage;
 mod certificates;
 mod checkpoints;
 mod clients;

@@ -5,8 +5,10 @@ use leafgate_identity::UnixMs;
 use leafgate_registry::{DeviceStore, Head};
 use tokio::task::spawn_blocking;
 
-use super::{Checkpoint, CheckpointError, CheckpointFolder, CheckpointKey, SignedCheckpoint};
 use crate::audit::{VerifyAuditError, follow};
+use crate::checkpoints::{
+    Checkpoint, CheckpointError, CheckpointFolder, CheckpointKey, SignedCheckpoint,
+};
 
 /// Signs what the newest event is, as long as it continues what was signed before.
 pub struct Checkpointer {

@@ -12,7 +12,7 @@ pub(crate) struct Turns([Mutex<()>; LANES]);
 
 impl Turns {
     /// Waits for a turn, which lasts until it is dropped.
-    pub(super) async fn of(&self, id: &EnrolmentTokenId) -> MutexGuard<'_, ()> {
+    pub(crate) async fn of(&self, id: &EnrolmentTokenId) -> MutexGuard<'_, ()> {
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
         let [lane, ..] = hasher.finish().to_le_bytes();

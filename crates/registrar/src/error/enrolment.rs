@@ -3,8 +3,6 @@ use std::fmt;
 use leafgate_identity::{DeviceId, UnixMs};
 use leafgate_registry::DeviceState;
 
-use crate::error::ErrorKind;
-
 /// Why a device is not let in with an enrolment token. What a token doesn't cover is refused alike, whether or not there
 /// is such a device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,19 +38,6 @@ pub enum EnrolError {
         /// What is in the way.
         bar: EnrolmentBar,
     },
-}
-
-impl EnrolError {
-    /// Whose turn it is.
-    pub(crate) const fn kind(&self) -> ErrorKind {
-        match self {
-            Self::TokenUnknown
-            | Self::TokenEnded { .. }
-            | Self::NotCovered { .. }
-            | Self::KeyForeign { .. } => ErrorKind::Forbidden,
-            Self::Illegal { .. } => ErrorKind::Conflict,
-        }
-    }
 }
 
 /// Why a token counts no longer.
