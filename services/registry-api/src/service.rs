@@ -90,6 +90,7 @@ impl RegistryService {
         let mut registry = Registry::default();
         let metrics = Arc::new(Metrics::register(&mut registry));
         let api = ApiListener::bind(config.http.listen).await?;
+        let status_settings = config.status_settings();
         let proxied = match config.http.proxied {
             Some(proxied) => {
                 let listener = ApiListener::bind(proxied.listen).await?;
@@ -106,7 +107,7 @@ impl RegistryService {
                 clock: Arc::clone(&clock),
                 actor: own_actor(),
                 root_list: authority.root_crl.clone(),
-                settings: config.status.settings(),
+                settings: status_settings,
                 shutdown: background.clone(),
             },
             &mut registry,
@@ -236,10 +237,7 @@ impl RegistryService {
         tokio::spawn(follow_issuers(Arc::clone(&app), background.clone()));
         tokio::spawn(keep_up(Arc::clone(&app), log, background.clone()));
         tokio::spawn(keep_requests(Arc::clone(&app), background.clone()));
-        let readiness = Arc::new(ApiReadiness {
-            shutdown: shutdown.clone(),
-            app: Arc::clone(&app),
-        });
+        let readiness = Arc::new(ApiReadiness::new(Arc::clone(&app)));
         let health = tokio::spawn(health.serve(readiness, Arc::new(metrics), background.clone()));
         let signing = Shutdown::new();
         let keeping = keeper.map(|keeper| keeper.keep(Arc::clone(&app), signing.clone()));

@@ -127,9 +127,11 @@ async fn ask_in_body(
     State(status): State<Arc<RevocationStatus>>,
     request: Request<Body>,
 ) -> Response {
-    let Ok(request) = axum::body::to_bytes(request.into_body(), MAX_OCSP_REQUEST_BYTES).await
-    else {
-        return refuse(OcspError::MalformedRequest);
+    let reading = axum::body::to_bytes(request.into_body(), MAX_OCSP_REQUEST_BYTES);
+    let request = match tokio::time::timeout(status.settings.body_timeout, reading).await {
+        Ok(Ok(request)) => request,
+        Ok(Err(_)) => return refuse(OcspError::MalformedRequest),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
     };
     match status.answer(&request).await {
         Outcome::Common(answer) => uncacheable(answer.der),
