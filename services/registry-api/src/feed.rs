@@ -136,6 +136,12 @@ impl Readiness for ApiReadiness {
         if self.app.checkpoints.as_ref().is_some_and(|it| it.fail()) {
             degraded.push("no checkpoint of the audit trail can be made: see the log".to_owned());
         }
+        let clients = self.app.clients.as_ref();
+        if let Some(end) = clients.and_then(|it| it.lists_ended(self.app.clock.now())) {
+            degraded.push(format!(
+                "a revocation list in [clients] crl_file ended at {end}: renew it, or no client certificate of its CA counts"
+            ));
+        }
         for (connection, without) in self.app.links.lost() {
             degraded.push(format!(
                 "the connection to the leaf cluster for {connection} is lost: {without}"

@@ -112,6 +112,8 @@ impl RegistryService {
             },
             &mut registry,
         );
+        let clients = clients.map(|clients| clients.apart_from(&authority));
+        let clients = clients.transpose().context("[clients] ca_file")?;
         let (checkpoints, keeper) = match checkpoints {
             Some(checkpoints) => {
                 let (checkpoints, keeper) =
@@ -148,7 +150,7 @@ impl RegistryService {
             sessions,
             api_keys: ApiKeys::new(),
             oidc,
-            clients,
+            clients: clients.map(Arc::new),
             links: links.as_ref().map(Links::states).unwrap_or_default(),
             guesses: Guesses::new(),
             token_guesses: Guesses::new(),
@@ -219,6 +221,9 @@ impl RegistryService {
         } = self;
         let shutdown = app.shutdown.clone();
         tokio::spawn(tls.follow(background.clone()));
+        if let Some(clients) = app.clients.clone() {
+            tokio::spawn(clients.follow(background.clone()));
+        }
         app.revocations
             .set_issuers(&app.authority.issuers.all())
             .context("the revocation status of an issuer")?;

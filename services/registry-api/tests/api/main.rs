@@ -6,6 +6,7 @@ mod authentication;
 mod bulk;
 mod certificates;
 mod checkpoints;
+mod client_lists;
 mod clients;
 mod described;
 mod devices;
