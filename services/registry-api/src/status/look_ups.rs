@@ -9,8 +9,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::within;
 
-/// How long reading may take before whoever asks is told to try later.
-pub(super) const LOOK_UP_LIMIT: Duration = Duration::from_secs(2);
 /// How many certificates are read at once.
 const TOGETHER: usize = 256;
 /// How many may wait to be read; who asks for more waits before.
@@ -46,40 +44,70 @@ impl LookUps {
 }
 
 impl Reader {
-    /// Reads until nobody can ask any more.
-    pub(super) async fn read(mut self, store: &dyn DeviceStore, issuer: &SpkiHash) {
+    /// Reads until nobody can ask any more, for so long at a time.
+    pub(super) async fn read(
+        mut self,
+        store: &dyn DeviceStore,
+        issuer: &SpkiHash,
+        limit: Duration,
+    ) {
         let mut asked = Vec::with_capacity(TOGETHER);
         while self.0.recv_many(&mut asked, TOGETHER).await > 0 {
             asked.retain(|it| !it.answer.is_closed());
             let mut serials: Vec<_> = asked.iter().map(|it| it.serial).collect();
             serials.sort_unstable();
             serials.dedup();
-            let read = match &serials[..] {
-                [] => continue,
-                serials => states(store, issuer, serials).await,
-            };
+            let read = states(store, issuer, &serials, limit).await;
             for LookUp { serial, answer } in asked.drain(..) {
-                let status = read.as_ref().map(|states| {
-                    let known = states.get(&serial);
-                    known.copied().unwrap_or(CertStatus::Unknown)
-                });
+                let Some(status) = read.get(&serial) else {
+                    continue;
+                };
                 // Who asked may have given up.
-                let _ = answer.send(status.map_err(Clone::clone));
+                let _ = answer.send(status.clone());
             }
         }
     }
 }
 
+type States = HashMap<SerialNumber, Result<CertStatus, StoreError>>;
+
 async fn states(
     store: &dyn DeviceStore,
     issuer: &SpkiHash,
     serials: &[SerialNumber],
-) -> Result<HashMap<SerialNumber, CertStatus>, StoreError> {
-    let certificates = within(LOOK_UP_LIMIT, store.certificates(issuer, serials)).await?;
-    let states = certificates
-        .iter()
-        .map(|certificate| (certificate.serial, state(certificate.status)));
-    Ok(states.collect())
+    limit: Duration,
+) -> States {
+    let mut states = read(store, issuer, serials, limit).await;
+    // One that can't be read takes nothing from the others.
+    if serials.len() > 1
+        && let Some(Err(StoreError::Corrupt { .. })) = states.values().next()
+    {
+        for serial in serials {
+            states.extend(read(store, issuer, &[*serial], limit).await);
+        }
+    }
+    states
+}
+
+async fn read(
+    store: &dyn DeviceStore,
+    issuer: &SpkiHash,
+    serials: &[SerialNumber],
+    limit: Duration,
+) -> States {
+    if serials.is_empty() {
+        return States::new();
+    }
+    let found = within(limit, store.certificates(issuer, serials)).await;
+    let found = found.map(|certificates| -> HashMap<_, _> {
+        let states = certificates.iter().map(|it| (it.serial, state(it.status)));
+        states.collect()
+    });
+    let state = |serial| match &found {
+        Ok(states) => Ok(states.get(serial).copied().unwrap_or(CertStatus::Unknown)),
+        Err(error) => Err(error.clone()),
+    };
+    serials.iter().map(|it| (*it, state(it))).collect()
 }
 
 fn state(status: CertificateStatus) -> CertStatus {

@@ -50,6 +50,8 @@ pub struct StatusSettings {
     pub ocsp_lifetime: Duration,
     /// How long certificates are still called good from memory when the registry can't be read.
     pub serve_stale: Duration,
+    /// How long looking certificates up may take before whoever asks is told to try later.
+    pub look_up_limit: Duration,
     /// How long the body of a request may take.
     pub body_timeout: Duration,
     /// How many certificates' states and answers are kept in memory.
@@ -62,6 +64,7 @@ impl Default for StatusSettings {
             crl_lifetime: Duration::from_secs(24 * 3600),
             ocsp_lifetime: Duration::from_secs(600),
             serve_stale: Duration::from_secs(3600),
+            look_up_limit: Duration::from_secs(2),
             body_timeout: Duration::from_secs(30),
             cached_answers: 100_000,
         }
@@ -178,10 +181,11 @@ impl RevocationStatus {
             (issuer, reader)
         };
         let (store, reading) = (Arc::clone(&self.store), Arc::clone(&issuer));
+        let limit = self.settings.look_up_limit;
         tokio::spawn(async move {
             let until_gone = &reading.gone;
             until_gone
-                .run_until_cancelled(reader.read(&*store, &reading.spki))
+                .run_until_cancelled(reader.read(&*store, &reading.spki, limit))
                 .await;
         });
         if issuer.issuer.inventory().is_some() {

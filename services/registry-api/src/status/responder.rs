@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::RevocationStatus;
 use super::following::Knowledge;
 use super::issuer::IssuerStatus;
-use super::look_ups::LOOK_UP_LIMIT;
 use bytes::Bytes;
 use leafgate_identity::{SerialNumber, UnixMs};
 use leafgate_pki::{
@@ -97,7 +96,7 @@ impl RevocationStatus {
         loop {
             let forgotten = self.memory.forgotten.load(Ordering::SeqCst);
             let look_ups = self.statuses(&issuer, &request.cert_ids);
-            let known = tokio::time::timeout(LOOK_UP_LIMIT, look_ups)
+            let known = tokio::time::timeout(self.settings.look_up_limit, look_ups)
                 .await
                 .unwrap_or(Err(OcspError::TryLater))?;
             let answer = self.sign(&issuer, &request, &known).await?;

@@ -268,7 +268,10 @@ impl Replica {
             clock,
             actor: Actor::parse("registry").unwrap(),
             root_list: Some(ca.root_crl()),
-            settings,
+            settings: StatusSettings {
+                look_up_limit: PATIENCE,
+                ..settings
+            },
             shutdown: shutdown.clone(),
         };
         let status = RevocationStatus::new(parts, &mut metrics);
