@@ -2,7 +2,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use leafgate_identity::{DeviceId, SpkiHash, UnixMs};
+use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, UnixMs};
 
 use crate::certificate::{Certificate, CertificateId};
 use crate::change::Change;
@@ -46,6 +46,28 @@ pub trait DeviceStore: Send + Sync {
         &self,
         query: &CertificateQuery,
     ) -> Result<Page<Certificate, CertificateId>, StoreError>;
+
+    /// Those of an issuer's certificates that have one of these serial numbers, in any order.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    async fn certificates(
+        &self,
+        issuer: &SpkiHash,
+        serials: &[SerialNumber],
+    ) -> Result<Vec<Certificate>, StoreError> {
+        let mut found = Vec::with_capacity(serials.len());
+        for serial in serials {
+            let query = CertificateQuery {
+                issuer: Some(*issuer),
+                serial: Some(*serial),
+                limit: 1,
+                ..CertificateQuery::default()
+            };
+            found.extend(self.find_certificates(&query).await?.items);
+        }
+        Ok(found)
+    }
 
     /// What is left at `now` of an issuer's certificates.
     ///

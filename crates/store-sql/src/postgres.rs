@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use leafgate_identity::{DeviceId, SpkiHash, UnixMs};
+use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, UnixMs};
 use leafgate_registry::{
     Certificate, CertificateId, CertificateQuery, Change, CommitError, Crl, Cursor, DeviceRecord,
     DeviceStore, Document, DocumentKind, DocumentName, Event, FeedPosition, Outstanding, Page,
@@ -154,6 +154,16 @@ impl DeviceStore for PostgresStore {
             false => read::search,
         };
         self.read(|| statement(search::certificates(query)), page)
+            .await
+    }
+
+    async fn certificates(
+        &self,
+        issuer: &SpkiHash,
+        serials: &[SerialNumber],
+    ) -> Result<Vec<Certificate>, StoreError> {
+        let certificates = |rows: &[PgRow]| rows.iter().map(rows::certificate).collect();
+        self.read(|| read::certificates(issuer, serials), certificates)
             .await
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use leafgate_identity::{DeviceId, SpkiHash, UnixMs};
+use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, UnixMs};
 use leafgate_registry::{
     Certificate, CertificateId, CertificateQuery, Change, CommitError, Crl, Cursor, DeviceRecord,
     DeviceStore, Document, DocumentKind, DocumentName, Event, FeedPosition, Outstanding, Page,
@@ -164,6 +164,16 @@ impl DeviceStore for SqliteStore {
     ) -> Result<Page<Certificate, CertificateId>, StoreError> {
         let rows = self.rows(search::certificates(query)).await?;
         search::certificate_page(&rows, query).map_err(|error| self.failed(error))
+    }
+
+    async fn certificates(
+        &self,
+        issuer: &SpkiHash,
+        serials: &[SerialNumber],
+    ) -> Result<Vec<Certificate>, StoreError> {
+        read::certificates(self.readers()?, issuer, serials)
+            .await
+            .map_err(|error| self.failed(error))
     }
 
     async fn outstanding(&self, issuer: &SpkiHash, now: UnixMs) -> Result<Outstanding, StoreError> {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use leafgate_identity::{DeviceId, SpkiHash, UnixMs};
+use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, UnixMs};
 use leafgate_registry::{
     Certificate, CertificateId, CertificateQuery, Change, CommitError, Crl, Cursor, DeviceRecord,
     DeviceStore, Document, DocumentKind, DocumentName, Event, FeedPosition, Page, Query,
@@ -52,6 +52,7 @@ pub struct DelayControl(Arc<Control>);
 struct Control {
     gates: Mutex<Vec<Gate>>,
     unreachable: AtomicBool,
+    broken: Mutex<Option<SerialNumber>>,
     longest_delay_ms: AtomicU64,
     random: AtomicU64,
 }
@@ -92,6 +93,12 @@ impl DelayControl {
     /// Says whether the store answers; while it does not, all but `wake` fails as unavailable.
     pub fn set_reachable(&self, reachable: bool) {
         self.0.unreachable.store(!reachable, Ordering::SeqCst);
+    }
+
+    /// Makes this certificate one that can't be read, where it is looked for by its number.
+    pub fn break_certificate(&self, serial: SerialNumber) {
+        let mut broken = self.0.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        *broken = Some(serial);
     }
 
     /// Holds the next reader that comes to this point.
@@ -160,6 +167,16 @@ impl Hold {
 }
 
 impl Control {
+    fn check_whole(&self, query: &CertificateQuery) -> Result<(), StoreError> {
+        let broken = *self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        match broken {
+            Some(serial) if query.serial == Some(serial) => Err(StoreError::Corrupt {
+                what: format!("the test has broken certificate {serial}"),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn lock_gates(&self) -> std::sync::MutexGuard<'_, Vec<Gate>> {
         self.gates.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -218,6 +235,7 @@ impl DeviceStore for DelayingStore {
             .pass(Step::FindCertificates, Moment::Before)
             .await;
         self.control.check_reachable()?;
+        self.control.0.check_whole(query)?;
         let found = self.inner.find_certificates(query).await;
         self.control
             .pass(Step::FindCertificates, Moment::After)

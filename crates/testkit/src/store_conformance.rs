@@ -102,6 +102,7 @@ macro_rules! store_conformance {
 
             find_certificates::certificates_are_found_by_each_condition,
             find_certificates::certificates_come_in_pages,
+            find_certificates::certificates_are_found_by_serial_numbers,
             find_certificates::what_is_left_of_an_issuer_is_counted,
 
             searches::devices_are_found_by_site,

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use leafgate_identity::{DeviceId, SpkiHash, TrustDomainName, UnixMs};
+use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, TrustDomainName, UnixMs};
 use leafgate_registry::{
     Certificate, CertificateId, CertificateQuery, Change, CommitError, Crl, Cursor, DeviceRecord,
     DeviceStore, Document, DocumentKind, DocumentName, Event, FeedPosition, Page, Query,
@@ -161,6 +161,14 @@ impl DeviceStore for VaultStore {
         query: &CertificateQuery,
     ) -> Result<Page<Certificate, CertificateId>, StoreError> {
         Ok(self.registry().find_certificates(query).await?)
+    }
+
+    async fn certificates(
+        &self,
+        issuer: &SpkiHash,
+        serials: &[SerialNumber],
+    ) -> Result<Vec<Certificate>, StoreError> {
+        Ok(self.registry().certificates(issuer, serials).await?)
     }
 
     async fn crl(&self, issuer: &SpkiHash) -> Result<Option<Crl>, StoreError> {

@@ -45,7 +45,7 @@ pub(crate) struct App {
     pub(crate) sessions: Option<Sessions>,
     pub(crate) api_keys: ApiKeys,
     pub(crate) oidc: Option<OidcVerifier>,
-    pub(crate) clients: Option<ClientCertificates>,
+    pub(crate) clients: Option<Arc<ClientCertificates>>,
     pub(crate) links: LinkStates,
     pub(crate) guesses: Guesses<ApiKeyId>,
     pub(crate) token_guesses: Guesses<EnrolmentTokenId>,

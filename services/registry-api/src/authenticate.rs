@@ -15,6 +15,7 @@ use leafgate_api::ProblemType;
 use leafgate_identity::UnixMs;
 use leafgate_registrar::{Registrar, RegistrarError};
 use quick_cache::sync::Cache;
+use rustls::pki_types::CertificateDer;
 
 use crate::app::App;
 use crate::clients::ClientRefusal;
@@ -38,7 +39,7 @@ pub(crate) struct Caller {
 enum Credential {
     ApiKey(ApiKeyId),
     AccessToken { expires_at: UnixMs },
-    Certificate { expires_at: UnixMs },
+    Certificate(Arc<[CertificateDer<'static>]>),
 }
 
 /// Lets only those through that are known; every route behind it has a [`Caller`].
@@ -155,34 +156,43 @@ fn check_counts(app: &App, key: &ApiKey) -> Result<(), Problem> {
 /// A certificate that does not count is answered with 401 and a challenge like one that is missing, not with 403
 /// (RFC 9110 section 15.5.2): with another credential the request may succeed. A device's is such a one.
 fn by_certificate(app: &App, peer: Option<&Peer>) -> Result<Caller, Problem> {
-    let presented = peer.map_or(&[][..], |peer| &peer.certificates);
+    let presented = peer.map(|peer| Arc::clone(&peer.certificates));
+    let presented = presented.unwrap_or_default();
+    let principal = holder(app, &presented)?;
+    Ok(Caller {
+        principal,
+        credential: Credential::Certificate(presented),
+    })
+}
+
+/// Who holds these certificates, as of this moment.
+fn holder(app: &App, presented: &[CertificateDer<'static>]) -> Result<Principal, Problem> {
     let clients = app.clients.as_ref().filter(|_| !presented.is_empty());
-    match clients.map(|clients| clients.identify(presented, app.clock.now())) {
-        Some(Ok(known)) => Ok(Caller {
-            principal: known.principal,
-            credential: Credential::Certificate {
-                expires_at: known.expires_at,
-            },
-        }),
-        Some(Err(ClientRefusal::GrantNone { common_name })) => {
+    let refusal = match clients.map(|clients| clients.identify(presented, app.clock.now())) {
+        Some(Ok(principal)) => return Ok(principal),
+        Some(Err(refusal)) => refusal,
+        None => ClientRefusal::Unverified,
+    };
+    let why = match refusal {
+        ClientRefusal::GrantNone { common_name } => {
             let detail = format!("nothing is granted to the client certificate of {common_name:?}");
-            Err(Problem::new(ProblemType::RoleInsufficient, detail))
+            return Err(Problem::new(ProblemType::RoleInsufficient, detail));
         }
-        Some(Err(ClientRefusal::Unverified)) | None => {
-            let why = match presented {
-                [] => "",
-                _ => {
-                    "the certificate of this connection gives no right here, as no device's does; "
-                }
-            };
-            let what = match app.oidc {
-                Some(_) => "an API key or an access token",
-                None => "an API key",
-            };
-            let detail = format!("{why}send {what} as Authorization: Bearer …");
-            Err(Problem::new(ProblemType::CredentialsInvalid, detail))
+        ClientRefusal::Revoked => "the client certificate of this connection is revoked; ",
+        ClientRefusal::RevocationUnknown => {
+            "no current revocation list of its CA tells whether the client certificate of this connection is revoked; "
         }
-    }
+        ClientRefusal::Unverified if presented.is_empty() => "",
+        ClientRefusal::Unverified => {
+            "the certificate of this connection gives no right here, as no device's does; "
+        }
+    };
+    let what = match app.oidc {
+        Some(_) => "an API key or an access token",
+        None => "an API key",
+    };
+    let detail = format!("{why}send {what} as Authorization: Bearer …");
+    Err(Problem::new(ProblemType::CredentialsInvalid, detail))
 }
 
 /// RFC 6750 section 2.1; the scheme's name is without regard to case (RFC 9110 section 11.1).
@@ -195,18 +205,18 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 impl App {
-    /// That the caller's key still counts: asked again by whoever answers for longer than a moment.
+    /// That what the caller was known by still counts: asked again by whoever answers for longer than a moment.
     pub(crate) async fn still_counts(&self, caller: &Caller) -> Result<(), Problem> {
         let id = match &caller.credential {
             Credential::ApiKey(id) => id,
-            Credential::AccessToken { expires_at } | Credential::Certificate { expires_at } => {
+            Credential::AccessToken { expires_at } => {
                 if self.clock.now() < *expires_at {
                     return Ok(());
                 }
-                let detail =
-                    format!("the access token or client certificate ended at {expires_at}");
+                let detail = format!("the access token ended at {expires_at}");
                 return Err(Problem::new(ProblemType::CredentialsInvalid, detail));
             }
+            Credential::Certificate(presented) => return holder(self, presented).map(|_| ()),
         };
         let now = self.clock.monotonic();
         let found = self.api_keys.find(&self.registrar, id, now).await?;

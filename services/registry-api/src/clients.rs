@@ -1,32 +1,41 @@
 //! `[clients]`: scripts that are known by a certificate from a CA of its own.
 
+mod ca;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use leafgate_access::{Authority, Principal, Roles, Scope};
-use leafgate_identity::{SpkiHash, TrustDomains, UnixMs, spki_hash_of_certificate_pem};
-use leafgate_pki::CaDirectory;
+use leafgate_identity::{SpkiHash, TrustDomains, UnixMs};
+use leafgate_pki::{CaDirectory, Intermediate};
 use leafgate_registry::Actor;
-use leafgate_runtime::{ReadTextError, SetUpProblems, read_text};
-use rustls::RootCertStore;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use leafgate_runtime::{SetUpProblems, Shutdown, read_text};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use self::ca::{CaFiles, ClientCa, Content, LoadClientsError, NotVerified};
 use crate::config::{CaConfig, Config};
+use crate::issuers;
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// `[clients]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClientsConfig {
-    /// The CA, in PEM: one that signs neither devices nor servers.
+    /// The CA, in PEM: one that signs neither devices nor servers. It is read again when it changes.
     pub ca_file: PathBuf,
+    /// The revocation lists of every CA between a client and the one in `ca_file`, and of that one, in PEM; without it no
+    /// client certificate is ever taken as revoked. It is read again when it changes. A list whose next update is
+    /// overdue says nothing any more, and no certificate that it would be about counts.
+    pub crl_file: Option<PathBuf>,
     /// Who may do what.
     #[serde(default, rename = "grant")]
     pub grants: Vec<ClientGrantConfig>,
@@ -47,22 +56,19 @@ pub struct ClientGrantConfig {
 impl ClientsConfig {
     pub(crate) fn resolve_paths(&mut self, folder: &Path) {
         self.ca_file = folder.join(&self.ca_file);
+        if let Some(path) = &mut self.crl_file {
+            *path = folder.join(&*path);
+        }
     }
 }
 
 /// Tells who holds a client certificate.
 pub(crate) struct ClientCertificates {
-    verifier: Arc<dyn ClientCertVerifier>,
-    /// The keys of those who sign devices and servers.
-    foreign: Vec<SpkiHash>,
+    files: CaFiles,
+    /// What was read last, whether it could be used or not.
+    read: Mutex<Content>,
+    ca: ArcSwap<ClientCa>,
     grants: Vec<ClientGrantConfig>,
-}
-
-/// A good client certificate.
-pub(crate) struct KnownClient {
-    pub(crate) principal: Principal,
-    /// When the certificate ends.
-    pub(crate) expires_at: UnixMs,
 }
 
 /// Why a certificate lets nobody in.
@@ -70,31 +76,15 @@ pub(crate) struct KnownClient {
 pub(crate) enum ClientRefusal {
     /// It is not of the CA for clients, or not in its time.
     Unverified,
+    /// Its CA has revoked it.
+    Revoked,
+    /// No list tells whether it is revoked.
+    RevocationUnknown,
     /// Nothing is granted to its name.
     GrantNone {
         /// The name.
         common_name: String,
     },
-}
-
-#[derive(Debug, thiserror::Error)]
-enum LoadClientsError {
-    #[error(transparent)]
-    Read(#[from] ReadTextError),
-    #[error("{} holds no certificate in PEM", path.display())]
-    NoCertificate {
-        path: PathBuf,
-        #[source]
-        source: Option<pem::Error>,
-    },
-    #[error("{} holds a certificate that can't verify others", path.display())]
-    Unusable {
-        path: PathBuf,
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    #[error("{} is a CA of devices or servers: clients need one of their own, or every device would be one", path.display())]
-    Shared { path: PathBuf },
 }
 
 impl ClientCertificates {
@@ -104,21 +94,89 @@ impl ClientCertificates {
         problems: &mut SetUpProblems,
     ) -> Option<Self> {
         let clients = config.clients.as_ref()?;
-        for grant in &clients.grants {
-            if grant.common_name.is_empty() || Actor::parse(&name_of(&grant.common_name)).is_err() {
-                problems.add(format!(
-                    "[[clients.grant]] common_name: {:?} can't be shown in the audit trail: write 1 to 100 visible ASCII characters",
-                    grant.common_name
-                ));
+        check_grants(&clients.grants, problems);
+        let files = CaFiles {
+            ca: clients.ca_file.clone(),
+            lists: clients.crl_file.clone(),
+            foreign: signers_of_others(config, domains),
+        };
+        let (read, ca) = match files.open() {
+            Ok(opened) => opened,
+            Err(error) => {
+                let place = format!("[clients] {}", error.key());
+                return problems.note(&place, Err(error.into()));
             }
-        }
-        let foreign = signers_of_others(config, domains);
-        let verifier = verifier(&clients.ca_file, &foreign).map_err(Into::into);
+        };
         Some(Self {
-            verifier: problems.note("[clients] ca_file", verifier)?,
-            foreign,
+            files,
+            read: Mutex::new(read),
+            ca: ArcSwap::from_pointee(ca),
             grants: clients.grants.clone(),
         })
+    }
+
+    /// The same, once it is known who signs devices and servers here.
+    ///
+    /// # Errors
+    /// One of them is the CA for clients.
+    pub(crate) fn apart_from(
+        mut self,
+        authority: &issuers::Authority,
+    ) -> Result<Self, LoadClientsError> {
+        let issuers = authority.issuers.all();
+        self.files
+            .foreign
+            .extend(issuers.iter().map(|it| it.spki()));
+        let root = authority.root_certificate_pem.as_bytes();
+        self.files.foreign.extend(keys_in(root));
+        let (read, ca) = self.files.open()?;
+        self.read = Mutex::new(read);
+        self.ca = ArcSwap::from_pointee(ca);
+        Ok(self)
+    }
+
+    /// Follows the files until `shutdown`. Content that can't be used changes nothing and is told once.
+    pub(crate) async fn follow(self: Arc<Self>, shutdown: Shutdown) {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        while shutdown.run_until_cancelled(looks.tick()).await.is_some() {
+            let looking = Arc::clone(&self);
+            if tokio::task::spawn_blocking(move || looking.look())
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    fn look(&self) {
+        // A file that is missing for a moment, as while it is being replaced, is no change.
+        let Ok(read) = self.files.read() else {
+            return;
+        };
+        let mut last = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read == *last {
+            return;
+        }
+        match self.files.parse(&read) {
+            Ok(ca) => {
+                self.ca.store(Arc::new(ca));
+                tracing::info!(
+                    file = %self.files.ca.display(),
+                    "verifying clients by another CA or other revocation lists"
+                );
+            }
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the files of [clients] changed and can't be used; still verifying clients by those before"
+            ),
+        }
+        *last = read;
+    }
+
+    /// When the first of the revocation lists ends, if that was before now.
+    pub(crate) fn lists_ended(&self, now: UnixMs) -> Option<UnixMs> {
+        self.ca.load().lists_end.filter(|end| *end <= now)
     }
 
     /// Who holds the key of the first of these certificates, which was proven.
@@ -126,15 +184,11 @@ impl ClientCertificates {
         &self,
         certificates: &[CertificateDer<'_>],
         now: UnixMs,
-    ) -> Result<KnownClient, ClientRefusal> {
+    ) -> Result<Principal, ClientRefusal> {
         let (own, others) = certificates
             .split_first()
             .ok_or(ClientRefusal::Unverified)?;
-        let since_epoch = u64::try_from(now.as_i64()).map_or(Duration::ZERO, Duration::from_millis);
-        let now = UnixTime::since_unix_epoch(since_epoch);
-        self.verifier
-            .verify_client_cert(own, others, now)
-            .map_err(|_| ClientRefusal::Unverified)?;
+        self.ca.load().verify(own, others, now)?;
         // Should the CA have signed an issuer of devices: a device is no client.
         if others.iter().any(|other| self.signs_others(other)) {
             return Err(ClientRefusal::Unverified);
@@ -149,24 +203,27 @@ impl ClientCertificates {
         let grant = grant.ok_or_else(|| ClientRefusal::GrantNone {
             common_name: common_name.to_owned(),
         })?;
-        Ok(KnownClient {
-            principal: Principal {
-                name: name_of(common_name),
-                authority: Authority {
-                    roles: grant.roles.clone(),
-                    scope: grant.scope.clone(),
-                },
+        Ok(Principal {
+            name: name_of(common_name),
+            authority: Authority {
+                roles: grant.roles.clone(),
+                scope: grant.scope.clone(),
             },
-            expires_at: UnixMs::from_secs(parsed.validity().not_after.timestamp()),
         })
     }
 
     fn signs_others(&self, certificate: &CertificateDer<'_>) -> bool {
-        let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
-            return true;
-        };
-        let spki = SpkiHash::of_spki_der(parsed.public_key().raw);
-        self.foreign.contains(&spki)
+        ca::key_of(certificate).is_none_or(|key| self.files.foreign.contains(&key))
+    }
+}
+
+impl From<NotVerified> for ClientRefusal {
+    fn from(why: NotVerified) -> Self {
+        match why {
+            NotVerified::Revoked => Self::Revoked,
+            NotVerified::RevocationUnknown => Self::RevocationUnknown,
+            NotVerified::Other => Self::Unverified,
+        }
     }
 }
 
@@ -178,59 +235,68 @@ impl fmt::Debug for ClientCertificates {
     }
 }
 
+fn check_grants(grants: &[ClientGrantConfig], problems: &mut SetUpProblems) {
+    let mut names = BTreeSet::new();
+    for ClientGrantConfig {
+        common_name, roles, ..
+    } in grants
+    {
+        let mut check = |good: bool, rule: &str| {
+            if !good {
+                problems.add(format!(
+                    "[[clients.grant]] common_name {common_name:?}: {rule}"
+                ));
+            }
+        };
+        check(
+            !common_name.is_empty() && Actor::parse(&name_of(common_name)).is_ok(),
+            "can't be shown in the audit trail: write 1 to 100 visible ASCII characters",
+        );
+        check(
+            names.insert(common_name),
+            "must be there once: of two grants the second would never count",
+        );
+        check(!roles.is_empty(), "roles must name one at least");
+    }
+}
+
 /// The name in the audit trail and the log.
 fn name_of(common_name: &str) -> String {
     format!("client:{common_name}")
 }
 
-fn verifier(
-    path: &Path,
-    foreign: &[SpkiHash],
-) -> Result<Arc<dyn ClientCertVerifier>, LoadClientsError> {
-    let text = read_text(path)?;
-    let no_certificate = |source| LoadClientsError::NoCertificate {
-        path: path.to_owned(),
-        source,
-    };
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(text.as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(|error| no_certificate(Some(error)))?;
-    if certificates.is_empty() {
-        return Err(no_certificate(None));
-    }
-    let unusable = |source: Box<dyn std::error::Error + Send + Sync>| LoadClientsError::Unusable {
-        path: path.to_owned(),
-        source,
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        let (_, parsed) =
-            X509Certificate::from_der(&certificate).map_err(|error| unusable(error.into()))?;
-        let spki = SpkiHash::of_spki_der(parsed.public_key().raw);
-        if foreign.contains(&spki) {
-            let path = path.to_owned();
-            return Err(LoadClientsError::Shared { path });
-        }
-        roots
-            .add(certificate)
-            .map_err(|error| unusable(error.into()))?;
-    }
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-        .build()
-        .map_err(|error: VerifierBuilderError| unusable(error.into()))
-}
-
-/// The keys of the root of the service's own CA and of every issuer of devices.
+/// The keys of every issuer of devices, and of the CA in the service's own folder.
 fn signers_of_others(config: &Config, domains: &TrustDomains) -> Vec<SpkiHash> {
     let issuers = domains.iter().flat_map(|domain| &domain.issuers);
     let mut keys: Vec<SpkiHash> = issuers.copied().collect();
     // Whoever loads the CA says what is wrong with it.
-    let root = match &config.ca {
-        CaConfig::Dir(dir) => CaDirectory::open(dir).map(|ca| ca.root_certificate()).ok(),
-        CaConfig::Vault(vault) => vault.root_file.clone(),
+    let files = match &config.ca {
+        CaConfig::Dir(dir) => CaDirectory::open(dir).map_or_else(
+            |_| Vec::new(),
+            |ca| {
+                let [devices, servers] = [Intermediate::Devices, Intermediate::Servers];
+                vec![
+                    ca.root_certificate(),
+                    ca.certificate(devices),
+                    ca.certificate(servers),
+                ]
+            },
+        ),
+        CaConfig::Vault(vault) => vault.root_file.iter().cloned().collect(),
     };
-    let pem = root.and_then(|root| read_text(&root).ok());
-    keys.extend(pem.and_then(|pem| spki_hash_of_certificate_pem(&pem).ok()));
+    for file in files {
+        keys.extend(
+            read_text(&file)
+                .iter()
+                .flat_map(|pem| keys_in(pem.as_bytes())),
+        );
+    }
     keys
+}
+
+fn keys_in(pem: &[u8]) -> Vec<SpkiHash> {
+    let certificates = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
+    certificates
+        .filter_map(|certificate| ca::key_of(&certificate))
+        .collect()
 }

@@ -318,6 +318,15 @@ impl Config {
         &self.subject_prefix
     }
 
+    pub(crate) fn status_settings(&self) -> StatusSettings {
+        StatusSettings {
+            crl_lifetime: Duration::from_secs(self.status.crl_lifetime_secs),
+            ocsp_lifetime: Duration::from_secs(self.status.ocsp_lifetime_secs),
+            body_timeout: self.limits.body_timeout(),
+            ..StatusSettings::default()
+        }
+    }
+
     fn resolve_paths(&mut self, folder: &Path) {
         let Self { http, ca, .. } = self;
         let of_ca = match ca {
@@ -350,16 +359,6 @@ impl Config {
             vault.resolve_paths(folder);
         }
         self.store.resolve_paths(folder);
-    }
-}
-
-impl StatusConfig {
-    pub(crate) fn settings(&self) -> StatusSettings {
-        StatusSettings {
-            crl_lifetime: Duration::from_secs(self.crl_lifetime_secs),
-            ocsp_lifetime: Duration::from_secs(self.ocsp_lifetime_secs),
-            ..StatusSettings::default()
-        }
     }
 }
 

@@ -92,16 +92,38 @@ impl FeedSink for Followers {
     }
 }
 
-/// What `/readyz` says: ready until the service is to end, degraded while the registry can't be read. Then requests are
-/// answered with 503 and `Retry-After`, which tells a client more than a service that is gone.
+/// What `/readyz` says: ready once revocation lists are served and until the service is to end, degraded while the
+/// registry can't be read. Then requests are answered with 503 and `Retry-After`, which tells a client more than a
+/// service that is gone.
 pub(crate) struct ApiReadiness {
-    pub(crate) app: Arc<App>,
-    pub(crate) shutdown: Shutdown,
+    app: Arc<App>,
+    shutdown: Shutdown,
+    /// Whether it was ready before. An issuer that is added later has no list for a moment.
+    has_begun: AtomicBool,
+}
+
+impl ApiReadiness {
+    pub(crate) fn new(app: Arc<App>) -> Self {
+        Self {
+            shutdown: app.shutdown.clone(),
+            app,
+            has_begun: AtomicBool::new(false),
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        let begins = !self.has_begun.load(Ordering::Relaxed) && self.app.revocations.has_begun();
+        self.has_begun.fetch_or(begins, Ordering::Relaxed) || begins
+    }
 }
 
 impl Readiness for ApiReadiness {
     fn report(&self) -> ReadinessReport {
+        let has_begun = self.has_begun();
         let mut degraded = Vec::new();
+        if !has_begun {
+            degraded.push("the first revocation lists are being made".to_owned());
+        }
         if self.app.feed.fails.load(Ordering::Relaxed) {
             degraded.push("the registry can't be read: requests are answered with 503".to_owned());
         }
@@ -110,8 +132,15 @@ impl Readiness for ApiReadiness {
                 "the key of an issuer that is to sign is not here: nothing is signed".to_owned(),
             );
         }
+        degraded.extend(self.app.revocations.degraded());
         if self.app.checkpoints.as_ref().is_some_and(|it| it.fail()) {
             degraded.push("no checkpoint of the audit trail can be made: see the log".to_owned());
+        }
+        let clients = self.app.clients.as_ref();
+        if let Some(end) = clients.and_then(|it| it.lists_ended(self.app.clock.now())) {
+            degraded.push(format!(
+                "a revocation list in [clients] crl_file ended at {end}: renew it, or no client certificate of its CA counts"
+            ));
         }
         for (connection, without) in self.app.links.lost() {
             degraded.push(format!(
@@ -119,7 +148,7 @@ impl Readiness for ApiReadiness {
             ));
         }
         ReadinessReport {
-            ready: !self.shutdown.is_cancelled(),
+            ready: has_begun && !self.shutdown.is_cancelled(),
             degraded,
         }
     }

@@ -22,13 +22,8 @@ pub(crate) struct Refusals(Mutex<BTreeMap<(String, String), u64>>);
 
 impl Refusals {
     pub(crate) fn count(&self, actor: &str, reason: ProblemType) {
-        let mut counts = self.lock();
-        let key = |actor: &str| (actor.to_owned(), reason.as_str().to_owned());
-        let key = match key(actor) {
-            new if counts.len() >= PAIRS && !counts.contains_key(&new) => key(SOMEBODY_ELSE),
-            known => known,
-        };
-        *counts.entry(key).or_default() += 1;
+        let pair = (actor.to_owned(), reason.as_str().to_owned());
+        add(&mut self.lock(), pair, 1);
     }
 
     fn take(&self) -> BTreeMap<(String, String), u64> {
@@ -37,8 +32,8 @@ impl Refusals {
 
     fn give_back(&self, counts: BTreeMap<(String, String), u64>) {
         let mut present = self.lock();
-        for (key, count) in counts {
-            *present.entry(key).or_default() += count;
+        for (pair, count) in counts {
+            add(&mut present, pair, count);
         }
     }
 
@@ -48,6 +43,15 @@ impl Refusals {
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+}
+
+fn add(counts: &mut BTreeMap<(String, String), u64>, pair: (String, String), count: u64) {
+    let is_further = counts.len() >= PAIRS && !counts.contains_key(&pair);
+    let pair = match is_further {
+        true => (SOMEBODY_ELSE.to_owned(), pair.1),
+        false => pair,
+    };
+    *counts.entry(pair).or_default() += count;
 }
 
 /// Whom the audit trail names for what the service does on its own.
@@ -99,5 +103,28 @@ impl App {
             );
             self.refusals.give_back(counts);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As while the registry can't be written: what could not be recorded is counted on.
+    #[test]
+    fn counts_that_come_back_stay_bounded_and_none_is_lost() {
+        let refusals = Refusals::default();
+        let reason = ProblemType::CredentialsInvalid;
+        for round in 0..3 {
+            let unrecorded = refusals.take();
+            for actor in 0..PAIRS + 10 {
+                refusals.count(&format!("actor-{round}-{actor}"), reason);
+            }
+            refusals.give_back(unrecorded);
+        }
+        let counts = refusals.take();
+        assert!(counts.len() <= PAIRS + 1, "{}", counts.len());
+        let all: u64 = counts.values().sum();
+        assert_eq!(all, 3 * (PAIRS as u64 + 10));
     }
 }

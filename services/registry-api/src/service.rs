@@ -90,6 +90,7 @@ impl RegistryService {
         let mut registry = Registry::default();
         let metrics = Arc::new(Metrics::register(&mut registry));
         let api = ApiListener::bind(config.http.listen).await?;
+        let status_settings = config.status_settings();
         let proxied = match config.http.proxied {
             Some(proxied) => {
                 let listener = ApiListener::bind(proxied.listen).await?;
@@ -106,11 +107,13 @@ impl RegistryService {
                 clock: Arc::clone(&clock),
                 actor: own_actor(),
                 root_list: authority.root_crl.clone(),
-                settings: config.status.settings(),
+                settings: status_settings,
                 shutdown: background.clone(),
             },
             &mut registry,
         );
+        let clients = clients.map(|clients| clients.apart_from(&authority));
+        let clients = clients.transpose().context("[clients] ca_file")?;
         let (checkpoints, keeper) = match checkpoints {
             Some(checkpoints) => {
                 let (checkpoints, keeper) =
@@ -147,7 +150,7 @@ impl RegistryService {
             sessions,
             api_keys: ApiKeys::new(),
             oidc,
-            clients,
+            clients: clients.map(Arc::new),
             links: links.as_ref().map(Links::states).unwrap_or_default(),
             guesses: Guesses::new(),
             token_guesses: Guesses::new(),
@@ -218,6 +221,9 @@ impl RegistryService {
         } = self;
         let shutdown = app.shutdown.clone();
         tokio::spawn(tls.follow(background.clone()));
+        if let Some(clients) = app.clients.clone() {
+            tokio::spawn(clients.follow(background.clone()));
+        }
         app.revocations
             .set_issuers(&app.authority.issuers.all())
             .context("the revocation status of an issuer")?;
@@ -236,10 +242,7 @@ impl RegistryService {
         tokio::spawn(follow_issuers(Arc::clone(&app), background.clone()));
         tokio::spawn(keep_up(Arc::clone(&app), log, background.clone()));
         tokio::spawn(keep_requests(Arc::clone(&app), background.clone()));
-        let readiness = Arc::new(ApiReadiness {
-            shutdown: shutdown.clone(),
-            app: Arc::clone(&app),
-        });
+        let readiness = Arc::new(ApiReadiness::new(Arc::clone(&app)));
         let health = tokio::spawn(health.serve(readiness, Arc::new(metrics), background.clone()));
         let signing = Shutdown::new();
         let keeping = keeper.map(|keeper| keeper.keep(Arc::clone(&app), signing.clone()));

@@ -16,6 +16,9 @@ use crate::nats::Logins;
 use crate::oidc::OidcVerifier;
 use crate::renewal::DeviceIssuers;
 
+/// The most connections, requests and streams that a limit may let in at a time.
+const MOST_AT_A_TIME: usize = 1_000_000;
+
 /// A configuration with everything it names loaded and checked, but for the store and the issuers.
 #[derive(Debug)]
 pub struct Setup {
@@ -91,15 +94,23 @@ impl Setup {
 }
 
 fn check_limits(limits: &LimitsConfig, problems: &mut SetUpProblems) {
-    for (key, is_zero) in [
-        ("connections", limits.connections == 0),
-        ("requests", limits.requests == 0),
-        ("event_streams", limits.event_streams == 0),
-        ("bulk_requests", limits.bulk_requests == 0),
-        ("header_timeout_secs", limits.header_timeout_secs == 0),
-        ("body_timeout_secs", limits.body_timeout_secs == 0),
+    for (key, number) in [
+        ("connections", limits.connections),
+        ("requests", limits.requests),
+        ("event_streams", limits.event_streams),
+        ("bulk_requests", limits.bulk_requests),
     ] {
-        if is_zero {
+        if !(1..=MOST_AT_A_TIME).contains(&number) {
+            problems.add(format!(
+                "[limits] {key}: must be at least 1 and at most {MOST_AT_A_TIME}"
+            ));
+        }
+    }
+    for (key, secs) in [
+        ("header_timeout_secs", limits.header_timeout_secs),
+        ("body_timeout_secs", limits.body_timeout_secs),
+    ] {
+        if secs == 0 {
             problems.add(format!("[limits] {key}: must be at least 1"));
         }
     }

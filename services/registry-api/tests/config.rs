@@ -131,12 +131,15 @@ fn an_unknown_key_is_told_with_its_line() {
 
 #[test]
 fn everything_that_is_wrong_is_told_at_once() {
-    let more = "policies = [\"none.toml\"]\n[policy]\nsite = \"a b\"\n[limits]\nrequests = 0\n";
+    let more = "policies = [\"none.toml\"]\n[policy]\nsite = \"a b\"\n\
+                [limits]\nrequests = 0\nconnections = 9000000000000000000\nbody_timeout_secs = 0\n";
     let (_folder, config) = load(&format!("{LEAST}{more}"));
     let error = Setup::load(config.unwrap()).unwrap_err();
     let problems = error.problems().join("\n");
     for part in [
         "[limits] requests: must be at least 1",
+        "[limits] connections: must be at least 1 and at most 1000000",
+        "[limits] body_timeout_secs: must be at least 1",
         "[http] cert_file and key_file: can't read ",
         "ca/devices.crt",
         "none.toml",

@@ -292,6 +292,24 @@ async fn certificates_of_a_key_are_looked_up() {
     assert!(!search::names_certificates(&all));
 }
 
+/// Whatever was in the tables when the plan was made: it is kept.
+#[tokio::test]
+async fn certificates_of_serial_numbers_are_looked_up() {
+    let (_empty, on_empty) = migrated().await;
+    let (_populated, on_populated) = populated().await;
+    for mut connection in [on_empty, on_populated] {
+        let issuer = SpkiHash::from_bytes([1; 32]);
+        let statement = read::certificates(&issuer, &["010007".parse().unwrap()]);
+        let plan = generic_plan(&mut connection, statement, "text, text[]").await;
+        let steps = [
+            "certificates_serial_issuer_key",
+            "Index Cond: (",
+            "serial = ANY",
+        ];
+        assert_steps(&plan, &steps);
+    }
+}
+
 #[tokio::test]
 async fn events_and_documents_are_read_by_the_page() {
     let (_scratch, mut connection) = populated().await;

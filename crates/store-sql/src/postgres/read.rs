@@ -1,4 +1,4 @@
-use leafgate_identity::{DeviceId, SpkiHash};
+use leafgate_identity::{DeviceId, SerialNumber, SpkiHash};
 use leafgate_registry::{DocumentKind, DocumentName, FeedPosition};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
@@ -23,6 +23,18 @@ pub(super) type Statement = Query<'static, Postgres, PgArguments>;
 
 pub(super) fn load(id: &DeviceId) -> Statement {
     sqlx::query(LOAD).bind(id.as_str())
+}
+
+pub(super) fn certificates(issuer: &SpkiHash, serials: &[SerialNumber]) -> Statement {
+    const CERTIFICATES: &str = concat!(
+        "SELECT ",
+        certificate_columns!(),
+        " FROM certificates c WHERE c.issuer = $1 AND c.serial = ANY($2)"
+    );
+    let serials: Vec<String> = serials.iter().map(SerialNumber::to_string).collect();
+    sqlx::query(CERTIFICATES)
+        .bind(issuer.to_string())
+        .bind(serials)
 }
 
 pub(super) fn crl(issuer: &SpkiHash) -> Statement {

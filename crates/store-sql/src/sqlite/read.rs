@@ -1,7 +1,8 @@
-use leafgate_identity::{DeviceId, SpkiHash};
+use leafgate_identity::{DeviceId, SerialNumber, SpkiHash};
 use leafgate_registry::{
-    Crl, DeviceRecord, Document, DocumentKind, DocumentName, Event, FeedPosition,
+    Certificate, Crl, DeviceRecord, Document, DocumentKind, DocumentName, Event, FeedPosition,
 };
+use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteExecutor};
 
@@ -27,6 +28,25 @@ pub(super) async fn load(
         .fetch_all(executor)
         .await?;
     Ok(rows::records(&rows)?.pop())
+}
+
+const CERTIFICATES: &str = concat!(
+    "SELECT ",
+    certificate_columns!(),
+    " FROM certificates c WHERE c.issuer = ? AND c.serial IN (SELECT value FROM json_each(?))"
+);
+
+pub(super) async fn certificates(
+    executor: impl SqliteExecutor<'_>,
+    issuer: &SpkiHash,
+    serials: &[SerialNumber],
+) -> Result<Vec<Certificate>, Failure> {
+    let rows = sqlx::query(CERTIFICATES)
+        .bind(issuer.to_string())
+        .bind(json!(serials).to_string())
+        .fetch_all(executor)
+        .await?;
+    rows.iter().map(rows::certificate).collect()
 }
 
 pub(super) async fn crl(
@@ -109,5 +129,15 @@ mod tests {
             "SEARCH c USING PRIMARY KEY (holder_kind=? AND holder=?) LEFT-JOIN",
         ];
         assert_eq!(plan, expected);
+    }
+
+    #[tokio::test]
+    async fn certificates_of_serial_numbers_are_an_indexed_look_up_each() {
+        let (_folder, mut connection) = migrated().await;
+        let plan = plan(&mut connection, QueryBuilder::new(CERTIFICATES)).await;
+        assert!(
+            plan[0].starts_with("SEARCH c USING ") && plan[0].contains("serial=?"),
+            "{plan:?}"
+        );
     }
 }

@@ -272,6 +272,42 @@ pub async fn what_is_left_of_an_issuer_is_counted(fixture: &dyn StoreFixture) {
     );
 }
 
+/// Of one issuer, without those that there are none of.
+pub async fn certificates_are_found_by_serial_numbers(fixture: &dyn StoreFixture) {
+    let store = fixture.open().await;
+    for (device, certificate) in [
+        ("0001", certificate_id(1)),
+        ("0002", certificate_id(2)),
+        ("0003", certificate_id_of(2, 1)),
+    ] {
+        register_with_certificate(&*store, device, certificate).await;
+    }
+    let service = new_certificate(certificate_id(3));
+    let service = Change::prepare_service_certificate("leaf-1", service, &act(8))
+        .expect("a good certificate");
+    store.commit(&[service]).await.expect("a free serial");
+    for (issuer_number, serials, expected) in [
+        (1, &[1, 2, 3, 4][..], &[1, 2, 3][..]),
+        (1, &[3, 1], &[1, 3]),
+        (2, &[2, 1], &[1]),
+        (3, &[1], &[]),
+        (1, &[4], &[]),
+        (1, &[], &[]),
+    ] {
+        let id = |serial: &u32| certificate_id_of(issuer_number, *serial);
+        let asked: Vec<_> = serials.iter().map(|serial| id(serial).serial).collect();
+        let found = store.certificates(&issuer(issuer_number), &asked).await;
+        let mut found: Vec<_> = found
+            .expect("readable certificates")
+            .iter()
+            .map(Certificate::id)
+            .collect();
+        found.sort_unstable();
+        let expected: Vec<_> = expected.iter().map(id).collect();
+        assert_eq!(found, expected, "{serials:?} of {issuer_number}");
+    }
+}
+
 async fn all_certificates(store: &dyn DeviceStore, query: &CertificateQuery) -> Vec<CertificateId> {
     let mut query = query.clone();
     let mut found = Vec::new();

@@ -50,6 +50,19 @@ impl Registry {
         Ok(page(query, certificates))
     }
 
+    pub(super) async fn certificates(
+        &self,
+        issuer: &SpkiHash,
+        serials: &[SerialNumber],
+    ) -> Result<Vec<Certificate>, Failure> {
+        let snapshot = self.journal.snapshot().await?;
+        let ids = serials.iter().map(|serial| CertificateId {
+            issuer: *issuer,
+            serial: *serial,
+        });
+        self.resolve(&snapshot, &ids.collect::<Vec<_>>()).await
+    }
+
     /// The certificates of the given serial number or key, of whichever issuer; none if neither is given.
     async fn named(
         &self,

@@ -14,6 +14,11 @@ impl Fault {
     pub(super) fn ends(&self) {
         self.0.store(false, Ordering::Relaxed);
     }
+
+    /// Whether it failed the last time.
+    pub(super) fn lasts(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 #[cfg(test)]
@@ -23,9 +28,12 @@ mod tests {
     #[test]
     fn a_fault_begins_once_until_it_ends() {
         let fault = Fault::default();
+        assert!(!fault.lasts());
         assert!(fault.begins());
         assert!(!fault.begins());
+        assert!(fault.lasts());
         fault.ends();
+        assert!(!fault.lasts());
         assert!(fault.begins());
     }
 }

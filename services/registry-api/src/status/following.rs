@@ -73,6 +73,12 @@ impl Following {
         self.lock().position
     }
 
+    /// Whether the feed was followed to its end once, or it turned out that it can't be.
+    pub(super) fn has_begun(&self) -> bool {
+        let followed = self.lock();
+        followed.confirmed.is_some() || followed.failing
+    }
+
     pub(super) fn knowledge(&self, now: Duration, serve_stale: Duration) -> Knowledge {
         let Followed {
             confirmed, failing, ..
@@ -134,6 +140,7 @@ mod tests {
         let following = Following::default();
         let limit = 60 * SECOND;
         assert_eq!(following.knowledge(SECOND, limit), Knowledge::None);
+        assert!(!following.has_begun());
         let position = FeedPosition {
             epoch: Epoch::generate(),
             seq: 1,
@@ -141,6 +148,7 @@ mod tests {
         };
         let as_of = UnixMs::new(7_000);
         following.confirm(&position, as_of, 100 * SECOND);
+        assert!(following.has_begun());
         let stale = |secs| Knowledge::Stale {
             as_of,
             good_for: secs * SECOND,

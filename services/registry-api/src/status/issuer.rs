@@ -8,6 +8,7 @@ use leafgate_pki::{Issuer, IssuerHashes, ParseIssuerError};
 use leafgate_runtime::Shutdown;
 
 use super::fault::Fault;
+use super::look_ups::{LookUps, Reader};
 use super::revoked::Revoked;
 
 /// Hex digits of an issuer's key that metrics and logs name it by.
@@ -20,10 +21,13 @@ pub(super) struct IssuerStatus {
     pub(super) label: String,
     /// How OCSP requests name it.
     pub(super) hashes: IssuerHashes,
+    /// Whether its list can't be renewed.
+    pub(super) listing: Fault,
     /// Whether its OCSP answers can't be signed.
     pub(super) signing: Fault,
     /// Ends the keeping of its list.
     pub(super) gone: Shutdown,
+    pub(super) look_ups: LookUps,
     revoked: RwLock<Revoked>,
     list: ArcSwapOption<ServedList>,
 }
@@ -39,20 +43,28 @@ pub(super) struct ServedList {
 }
 
 impl IssuerStatus {
-    pub(super) fn new(issuer: Arc<dyn Issuer>, gone: Shutdown) -> Result<Self, ParseIssuerError> {
+    /// With what reads the states of its certificates.
+    pub(super) fn new(
+        issuer: Arc<dyn Issuer>,
+        gone: Shutdown,
+    ) -> Result<(Self, Reader), ParseIssuerError> {
         let spki = issuer.spki();
         let mut label = spki.to_string();
         label.truncate(LABEL_LEN);
-        Ok(Self {
+        let (look_ups, reader) = LookUps::new();
+        let issuer = Self {
             hashes: IssuerHashes::of_certificate_pem(issuer.certificate_pem())?,
             issuer,
             spki,
             label,
+            listing: Fault::default(),
             signing: Fault::default(),
             gone,
             revoked: RwLock::default(),
             list: ArcSwapOption::empty(),
-        })
+            look_ups,
+        };
+        Ok((issuer, reader))
     }
 
     pub(super) fn revoked(&self) -> RwLockReadGuard<'_, Revoked> {
@@ -69,6 +81,11 @@ impl IssuerStatus {
 
     pub(super) fn serve(&self, list: ServedList) {
         self.list.store(Some(Arc::new(list)));
+    }
+
+    /// Whether there is a list, or it turned out that none can be made.
+    pub(super) fn has_begun(&self) -> bool {
+        self.list.load().is_some() || self.listing.lasts()
     }
 
     /// Whether the list that is served holds everything that was revoked up to the event `seq`, which has been applied.

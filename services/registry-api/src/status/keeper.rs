@@ -27,11 +27,13 @@ impl RevocationStatus {
             match self.renew_list(issuer).await {
                 Ok(()) => {
                     retry = RETRY_FIRST;
+                    issuer.listing.ends();
                     self.metrics.list_built(&issuer.label, "done");
                     self.until_list_is_due(issuer).await;
                 }
                 Err(error) => {
                     self.metrics.list_built(&issuer.label, "failed");
+                    issuer.listing.begins();
                     tracing::warn!(
                         issuer = issuer.label,
                         error = &error as &dyn std::error::Error,

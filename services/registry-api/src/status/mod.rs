@@ -10,6 +10,7 @@ mod following;
 mod issuer;
 mod keeper;
 mod load;
+mod look_ups;
 mod metrics;
 mod responder;
 mod revocation;
@@ -49,6 +50,10 @@ pub struct StatusSettings {
     pub ocsp_lifetime: Duration,
     /// How long certificates are still called good from memory when the registry can't be read.
     pub serve_stale: Duration,
+    /// How long looking certificates up may take before whoever asks is told to try later.
+    pub look_up_limit: Duration,
+    /// How long the body of a request may take.
+    pub body_timeout: Duration,
     /// How many certificates' states and answers are kept in memory.
     pub cached_answers: usize,
 }
@@ -59,6 +64,8 @@ impl Default for StatusSettings {
             crl_lifetime: Duration::from_secs(24 * 3600),
             ocsp_lifetime: Duration::from_secs(600),
             serve_stale: Duration::from_secs(3600),
+            look_up_limit: Duration::from_secs(2),
+            body_timeout: Duration::from_secs(30),
             cached_answers: 100_000,
         }
     }
@@ -162,16 +169,25 @@ impl RevocationStatus {
     /// # Errors
     /// The issuer's certificate can't be read.
     pub fn add_issuer(self: &Arc<Self>, issuer: Arc<dyn Issuer>) -> Result<(), ParseIssuerError> {
-        let issuer = {
+        let (issuer, reader) = {
             let mut issuers = self.issuers.write().unwrap_or_else(PoisonError::into_inner);
             if issuers.iter().any(|known| known.spki == issuer.spki()) {
                 return Ok(());
             }
             let gone = self.shutdown.child_token();
-            let issuer = Arc::new(IssuerStatus::new(issuer, gone)?);
+            let (issuer, reader) = IssuerStatus::new(issuer, gone)?;
+            let issuer = Arc::new(issuer);
             issuers.push(Arc::clone(&issuer));
-            issuer
+            (issuer, reader)
         };
+        let (store, reading) = (Arc::clone(&self.store), Arc::clone(&issuer));
+        let limit = self.settings.look_up_limit;
+        tokio::spawn(async move {
+            let until_gone = &reading.gone;
+            until_gone
+                .run_until_cancelled(reader.read(&*store, &reading.spki, limit))
+                .await;
+        });
         if issuer.issuer.inventory().is_some() {
             let (status, issuer) = (Arc::clone(self), Arc::clone(&issuer));
             tokio::spawn(async move {
@@ -203,6 +219,28 @@ impl RevocationStatus {
                         .all(|issuer| issuer.serves(position.seq))
             })
             .await;
+    }
+
+    /// Whether there is something to tell: the registry was read, and each issuer's first list is served. What fails at
+    /// that is not waited for: nobody is helped by a service that takes no requests because one list can't be signed.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.following.has_begun() && self.issuers().iter().all(|issuer| issuer.has_begun())
+    }
+
+    /// What can't be told as it should be, a sentence each.
+    pub(crate) fn degraded(&self) -> Vec<String> {
+        let issuers = self.issuers();
+        let failing = |what: fn(&IssuerStatus) -> &Fault| {
+            let failing = issuers.iter().filter(move |issuer| what(issuer).lasts());
+            failing.map(|issuer| issuer.label.as_str())
+        };
+        let lists = failing(|issuer| &issuer.listing).map(|label| {
+            format!("the revocation list of the issuer {label} can't be renewed: see the log")
+        });
+        let answers = failing(|issuer| &issuer.signing).map(|label| {
+            format!("OCSP answers of the issuer {label} can't be signed: see the log")
+        });
+        lists.chain(answers).collect()
     }
 
     fn issuers(&self) -> Vec<Arc<IssuerStatus>> {

@@ -2,24 +2,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::RevocationStatus;
+use super::following::Knowledge;
+use super::issuer::IssuerStatus;
 use bytes::Bytes;
 use leafgate_identity::{SerialNumber, UnixMs};
 use leafgate_pki::{
     CertId, CertStatus, OcspError, OcspRequest, OcspResponseData, SignOcspError, SingleResponse,
 };
-use leafgate_registrar::crl_reason;
-use leafgate_registry::{CertificateId, CertificateQuery, CertificateStatus, StoreError};
+use leafgate_registry::{CertificateId, StoreError};
 use quick_cache::sync::Cache;
-use tokio::sync::Semaphore;
-
-use super::RevocationStatus;
-use super::following::Knowledge;
-use super::issuer::IssuerStatus;
-
-/// How long certificates' states may take to be read before whoever asks is told to try later.
-const LOOK_UPS_LIMIT: Duration = Duration::from_secs(2);
-/// How many are read at a time.
-const LOOK_UPS: usize = 64;
 
 /// What is kept to answer without reading or signing. All of it may be forgotten at any time.
 pub(super) struct Memory {
@@ -29,7 +21,6 @@ pub(super) struct Memory {
     answers: Cache<Box<[u8]>, Answer>,
     /// How often everything was forgotten.
     forgotten: AtomicU64,
-    look_ups: Semaphore,
 }
 
 /// An OCSP answer.
@@ -61,7 +52,6 @@ impl Memory {
             good: Cache::new(capacity),
             answers: Cache::new(capacity),
             forgotten: AtomicU64::new(0),
-            look_ups: Semaphore::new(LOOK_UPS),
         }
     }
 
@@ -106,7 +96,7 @@ impl RevocationStatus {
         loop {
             let forgotten = self.memory.forgotten.load(Ordering::SeqCst);
             let look_ups = self.statuses(&issuer, &request.cert_ids);
-            let known = tokio::time::timeout(LOOK_UPS_LIMIT, look_ups)
+            let known = tokio::time::timeout(self.settings.look_up_limit, look_ups)
                 .await
                 .unwrap_or(Err(OcspError::TryLater))?;
             let answer = self.sign(&issuer, &request, &known).await?;
@@ -212,9 +202,11 @@ impl RevocationStatus {
             return Err(OcspError::TryLater);
         }
         let forgotten = self.memory.forgotten.load(Ordering::SeqCst);
-        let status = match self.look_up(&id).await {
-            Ok(status) => status,
-            Err(error) => return Err(self.look_up_failed(&error)),
+        let status = match issuer.look_ups.status(serial).await {
+            Some(Ok(status)) => status,
+            Some(Err(error)) => return Err(self.look_up_failed(&error)),
+            // The issuer was removed just now.
+            None => return Err(OcspError::TryLater),
         };
         self.look_up_fault.ends();
         if status == CertStatus::Good {
@@ -227,29 +219,6 @@ impl RevocationStatus {
             }
         }
         Ok(status)
-    }
-
-    async fn look_up(&self, id: &CertificateId) -> Result<CertStatus, StoreError> {
-        // Never closed.
-        let _turn = self.memory.look_ups.acquire().await;
-        let query = CertificateQuery {
-            issuer: Some(id.issuer),
-            serial: Some(id.serial),
-            limit: 1,
-            ..CertificateQuery::default()
-        };
-        let found = self.store.find_certificates(&query).await?.items.pop();
-        Ok(match found.map(|certificate| certificate.status) {
-            // One that is only prepared was handed to nobody.
-            None | Some(CertificateStatus::Prepared) => CertStatus::Unknown,
-            Some(CertificateStatus::Issued | CertificateStatus::Superseded { .. }) => {
-                CertStatus::Good
-            }
-            Some(CertificateStatus::Revoked { at, reason }) => CertStatus::Revoked {
-                at,
-                reason: crl_reason(reason),
-            },
-        })
     }
 
     fn look_up_failed(&self, error: &StoreError) -> OcspError {

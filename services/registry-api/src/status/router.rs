@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
@@ -110,7 +111,7 @@ async fn ask_in_path(
                 .reusable_until
                 .saturating_sub(status.clock.monotonic());
             let caching = [
-                (header::ETAG, entity_tag(&answer.der)),
+                (header::ETAG, tag_of_answer(&answer.der)),
                 (header::LAST_MODIFIED, http_date(answer.this_update)),
                 (header::EXPIRES, http_date(answer.next_update)),
                 (header::CACHE_CONTROL, cacheable(reusable_for)),
@@ -127,15 +128,22 @@ async fn ask_in_body(
     State(status): State<Arc<RevocationStatus>>,
     request: Request<Body>,
 ) -> Response {
-    let Ok(request) = axum::body::to_bytes(request.into_body(), MAX_OCSP_REQUEST_BYTES).await
-    else {
-        return refuse(OcspError::MalformedRequest);
+    let reading = axum::body::to_bytes(request.into_body(), MAX_OCSP_REQUEST_BYTES);
+    let request = match tokio::time::timeout(status.settings.body_timeout, reading).await {
+        Ok(Ok(request)) => request,
+        Ok(Err(_)) => return refuse(OcspError::MalformedRequest),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
     };
     match status.answer(&request).await {
         Outcome::Common(answer) => uncacheable(answer.der),
         Outcome::Own(der) => uncacheable(der),
         Outcome::Refused(error) => refuse(error),
     }
+}
+
+/// An ETag for an OCSP answer. Not every one ends with its signature: a responder's certificate may follow.
+fn tag_of_answer(der: &[u8]) -> String {
+    entity_tag(digest(&SHA256, der).as_ref())
 }
 
 /// With and without padding, which some clients leave out.
@@ -219,6 +227,14 @@ mod tests {
             assert_eq!(decode(text).as_deref(), expected, "{text}");
         }
         assert_eq!(decode(&"A".repeat(20_000)), None);
+    }
+
+    /// The certificate of a responder comes after the signature.
+    #[test]
+    fn answers_that_end_alike_have_tags_of_their_own() {
+        let answer = |signature: u8| [[signature; 64], [7; 64]].concat();
+        assert_eq!(tag_of_answer(&answer(1)), tag_of_answer(&answer(1)));
+        assert_ne!(tag_of_answer(&answer(1)), tag_of_answer(&answer(2)));
     }
 
     #[test]

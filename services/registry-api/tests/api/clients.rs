@@ -120,7 +120,7 @@ async fn other_certificates_open_nothing() {
 async fn a_ca_of_devices_is_no_ca_of_clients() {
     let ca = ScratchCa::root("clients");
     let world = world(&ca).await;
-    for own in ["ca/devices.crt", "ca/root.crt"] {
+    for own in ["ca/devices.crt", "ca/servers.crt", "ca/root.crt"] {
         let sections = SECTION.replace("clients.crt", own);
         let refused = leafgate_registry_api::Setup::load(config(&world.folder, &sections));
         let said = refused.unwrap_err().to_string();
@@ -128,6 +128,17 @@ async fn a_ca_of_devices_is_no_ca_of_clients() {
             said.contains("[clients] ca_file:") && said.contains("need one of their own"),
             "{own}: {said}"
         );
+    }
+    let twice = SECTION
+        .replace("\"deploy\"", "\"watch\"")
+        .replace("[\"provisioner\"]", "[]");
+    let refused = leafgate_registry_api::Setup::load(config(&world.folder, &twice));
+    let said = refused.unwrap_err().to_string();
+    for told in [
+        "\"watch\": must be there once",
+        "\"watch\": roles must name",
+    ] {
+        assert!(said.contains(told), "{told}: {said}");
     }
     let sections = SECTION
         .replace("\"deploy\"", "\"\"")

@@ -143,6 +143,21 @@ async fn who_is_slow_is_cut_off() {
     assert!(answer.contains("/problems/request-timeout"), "{answer}");
 }
 
+/// The plain listener holds no connection for a question that never ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_a_status_slowly_is_cut_off() {
+    let world = World::start_with("[limits]\nbody_timeout_secs = 1").await;
+    let mut slow = TcpStream::connect(world.status).await.unwrap();
+    let half = b"POST /ocsp HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n0";
+    slow.write_all(half).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, slow.read_to_string(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_large_is_refused() {
     let world = World::start().await;

@@ -7,6 +7,7 @@ mod bulk;
 mod bulk_outage;
 mod certificates;
 mod checkpoints;
+mod client_lists;
 mod clients;
 mod described;
 mod devices;

@@ -102,20 +102,22 @@ impl World {
         world
     }
 
-    /// Waits until the first revocation lists are served: no event tells of their numbers then, until something is
-    /// revoked.
+    /// Waits until it is ready, and so the first revocation lists are served: no event tells of their numbers then, until
+    /// something is revoked.
     pub(crate) async fn wait_for_lists(&self) {
+        let ready = format!("http://{}/readyz", self.health);
+        let mut waited = Duration::ZERO;
+        while reqwest::get(&ready).await.unwrap().status() != 200 {
+            assert!(waited < PATIENCE, "it does not get ready");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            waited += Duration::from_millis(10);
+        }
         for issuer in ["devices", "servers"] {
             let path = self.folder.path().join(format!("ca/{issuer}.crt"));
             let pem = std::fs::read_to_string(path).unwrap();
             let spki = spki_hash_of_certificate_pem(&pem).unwrap();
             let url = format!("http://{}/crl/{spki}.crl", self.status);
-            let mut waited = Duration::ZERO;
-            while reqwest::get(&url).await.unwrap().status() != 200 {
-                assert!(waited < PATIENCE, "there is no revocation list");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                waited += Duration::from_millis(10);
-            }
+            assert_eq!(reqwest::get(&url).await.unwrap().status(), 200, "{issuer}");
         }
     }
 

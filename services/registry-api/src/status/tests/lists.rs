@@ -12,17 +12,7 @@ use serde_json::json;
 
 use super::super::StatusSettings;
 use super::signer::{List, Signer};
-use super::world::{PATIENCE, World};
-
-async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let waiting = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let came = tokio::time::timeout(PATIENCE, waiting).await;
-    came.unwrap_or_else(|_| panic!("it never came: {what}"));
-}
+use super::world::{World, eventually};
 
 fn newest(signer: &Signer) -> List {
     signer.lists().pop().unwrap()

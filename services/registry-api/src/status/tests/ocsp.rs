@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use leafgate_identity::{SerialNumber, Validity};
-use leafgate_pki::{Intermediate, OcspRequest};
+use leafgate_pki::{Intermediate, OcspError, OcspRequest};
 use leafgate_registrar::{CertificateKey, Service};
 use leafgate_registry::{Change, DeviceStore, Holder, NewCertificate, RevocationReason};
 use leafgate_testkit::delaying_store::{Moment, Step};
@@ -180,6 +180,61 @@ async fn a_revocation_overtakes_every_answer_that_is_kept_or_on_its_way() {
     assert_eq!(state_in(&world, &answer.der, &leaf), "revoked");
     let again = world.first.ask(request).await;
     assert_eq!(state_in(&world, &again.body, &leaf), "revoked");
+}
+
+#[tokio::test]
+async fn what_is_asked_while_others_are_looked_up_is_looked_up_together() {
+    let world = World::start().await;
+    let mut leaves = Vec::new();
+    for id in ["first", "kept", "lost", "broken"] {
+        leaves.push(world.enrol(id).await);
+    }
+    let [first, kept, lost, broken] = &leaves[..] else {
+        unreachable!("as many as were enrolled");
+    };
+    world.revoke_and_wait(lost).await;
+    world.first.control.break_certificate(broken.serial);
+    let ask = |request: Vec<u8>| {
+        let status = Arc::clone(&world.first.status);
+        tokio::spawn(async move { status.answer(&request).await })
+    };
+    let asked = [
+        &[first][..],
+        &[kept],
+        &[broken],
+        &[kept],
+        &[first],
+        &[lost, kept],
+    ];
+    let mut requests = asked.map(|leaves| world.request(leaves, &[])).into_iter();
+    let mut hold = world
+        .first
+        .control
+        .hold(Step::FindCertificates, Moment::Before);
+    let mut asking: Vec<_> = requests.by_ref().take(1).map(ask).collect();
+    tokio::time::timeout(PATIENCE, hold.reached())
+        .await
+        .unwrap();
+    asking.extend(requests.map(ask));
+    tokio::task::yield_now().await;
+    drop(hold);
+    for (leaves, asking) in asked.into_iter().zip(asking) {
+        let der = match asking.await.unwrap() {
+            Outcome::Own(der) => der,
+            // One that can't be read takes nothing from the others.
+            Outcome::Refused(OcspError::InternalError) if leaves[0].device == broken.device => {
+                continue;
+            }
+            other => panic!("{other:?}"),
+        };
+        for leaf in leaves {
+            let expected = match leaf.device == lost.device {
+                true => "revoked",
+                false => "good",
+            };
+            assert_eq!(state_in(&world, &der, leaf), expected);
+        }
+    }
 }
 
 /// What is asked after a revocation is served must be answered so, whatever is read and kept at the same time.

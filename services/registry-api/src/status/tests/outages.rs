@@ -1,5 +1,6 @@
 //! What is told while the registry or an issuer is out of reach.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use leafgate_runtime::Clock;
 use super::super::StatusSettings;
 use super::super::following::Knowledge;
 use super::openssl::{refusal, state_in};
-use super::world::{PATIENCE, World};
+use super::world::{PATIENCE, World, eventually};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -128,4 +129,42 @@ async fn a_revocation_during_an_outage_is_told_once_it_is_over() {
     world.first.served_after(&position).await;
     let answer = world.first.ask(request).await;
     assert_eq!(state_in(&world, &answer.body, &leaf), "revoked");
+}
+
+#[tokio::test]
+async fn nothing_has_begun_before_the_first_lists_and_answers_are_there() {
+    let world = World::start().await;
+    let leaf = world.enrol("0001").await;
+    let signer = world.another_signer();
+    let closed = signer.gate.write().await;
+    let second = world.begin_replica(Arc::clone(&signer)).await;
+    eventually("the first list is begun", || {
+        signer.at_gate.load(Ordering::SeqCst) > 0
+    })
+    .await;
+    assert!(!second.status.has_begun());
+    drop(closed);
+    eventually("it has begun", || second.status.has_begun()).await;
+    assert_eq!(second.get_list().await.status, 200);
+    let answer = second.ask(world.request(&[&leaf], &[])).await;
+    assert_eq!(state_in(&world, &answer.body, &leaf), "good");
+    assert_eq!(second.status.degraded(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_list_that_can_not_be_signed_is_told_of_and_not_waited_for_at_the_start() {
+    let world = World::start().await;
+    let signer = world.another_signer();
+    signer.fails.store(true, Ordering::SeqCst);
+    let second = world.begin_replica(Arc::clone(&signer)).await;
+    eventually("it has begun", || second.status.has_begun()).await;
+    let degraded = second.status.degraded();
+    assert!(
+        degraded[0].contains(&world.devices_spki().to_string()[..8]),
+        "{degraded:?}"
+    );
+    assert_eq!((degraded.len(), second.get_list().await.status), (1, 503));
+    signer.fails.store(false, Ordering::SeqCst);
+    eventually("the list is there", || second.status.degraded().is_empty()).await;
+    assert_eq!(second.get_list().await.status, 200);
 }

@@ -133,15 +133,15 @@ impl World {
             Arc::new(domains.unwrap()),
             || 7,
         );
-        let first = Replica::start(
+        let first = Replica::begin(
             listener,
             &ca,
             store.clone(),
             Arc::clone(&devices),
             Arc::clone(&clock),
             settings,
-        )
-        .await;
+        );
+        first.until_first_lists().await;
         Self {
             folder,
             ca,
@@ -155,18 +155,22 @@ impl World {
 
     /// Another process on the same registry, with a signer of its own for the same key.
     pub(super) async fn another_replica(&self) -> Replica {
+        let replica = self.begin_replica(self.another_signer()).await;
+        replica.until_first_lists().await;
+        replica
+    }
+
+    pub(super) fn another_signer(&self) -> Arc<Signer> {
+        let base = StatusUrl::parse(&self.first.base).unwrap();
+        Arc::new(signer(&self.ca, Intermediate::Devices, &base))
+    }
+
+    /// Another process, which has no lists yet.
+    pub(super) async fn begin_replica(&self, devices: Arc<Signer>) -> Replica {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let store = SqliteStore::open(&self.path("registry.db")).await.unwrap();
-        let base = StatusUrl::parse(&self.first.base).unwrap();
-        Replica::start(
-            listener,
-            &self.ca,
-            store,
-            Arc::new(signer(&self.ca, Intermediate::Devices, &base)),
-            Arc::clone(&self.clock),
-            StatusSettings::default(),
-        )
-        .await
+        let (clock, settings) = (Arc::clone(&self.clock), StatusSettings::default());
+        Replica::begin(listener, &self.ca, store, devices, clock, settings)
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -244,7 +248,7 @@ impl World {
 }
 
 impl Replica {
-    async fn start(
+    fn begin(
         listener: TcpListener,
         ca: &CaDirectory,
         store: SqliteStore,
@@ -264,7 +268,10 @@ impl Replica {
             clock,
             actor: Actor::parse("registry").unwrap(),
             root_list: Some(ca.root_crl()),
-            settings,
+            settings: StatusSettings {
+                look_up_limit: PATIENCE,
+                ..settings
+            },
             shutdown: shutdown.clone(),
         };
         let status = RevocationStatus::new(parts, &mut metrics);
@@ -281,16 +288,14 @@ impl Replica {
         let ended = shutdown.clone().cancelled_owned();
         let serving = axum::serve(listener, router(Arc::clone(&status)));
         tokio::spawn(serving.with_graceful_shutdown(ended).into_future());
-        let replica = Self {
+        Self {
             status,
             devices,
             control,
             base,
             metrics: Mutex::new(metrics),
             shutdown,
-        };
-        replica.until_first_lists().await;
-        replica
+        }
     }
 
     async fn until_first_lists(&self) {
@@ -384,4 +389,14 @@ fn signer(ca: &CaDirectory, intermediate: Intermediate, base: &StatusUrl) -> Sig
     let ca = ca.load(intermediate).unwrap();
     let urls = StatusUrls::under(base, ca.spki());
     Signer::new(ca.with_status_urls(urls))
+}
+
+pub(super) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let came = tokio::time::timeout(PATIENCE, waiting).await;
+    came.unwrap_or_else(|_| panic!("it never came: {what}"));
 }
