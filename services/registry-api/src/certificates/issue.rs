@@ -1,9 +1,8 @@
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use leafgate_access::Permission;
 use leafgate_api::{IssuedCertificate, RequestCertificate, schema};
 use leafgate_identity::DeviceId;
@@ -12,7 +11,7 @@ use secrecy::ExposeSecret;
 
 use crate::app::App;
 use crate::extract::{Command, Named};
-use crate::idempotency::{Outcome, spent};
+use crate::idempotency::{Outcome, not_to_be_stored, spent};
 use crate::problem::Problem;
 
 /// Issue a certificate
@@ -45,15 +44,12 @@ pub(super) async fn issue_certificate(
             return Err(Problem::malformed(detail));
         }
     };
-    command
-        .caller
-        .principal
-        .check(Permission::ProvisionDevices)?;
+    let permission = Permission::ProvisionDevices;
+    command.caller.principal.check(permission)?;
     app.device(&command.caller, &id).await?;
-    let device = &id;
     let outcome = command
-        .carry_out(&app, Permission::ProvisionDevices, |acting| async move {
-            acting.registrar.issue(device, key, &acting.act).await
+        .carry_out(&app, permission, async |it| {
+            it.registrar.issue(&id, key, &it.act).await
         })
         .await?;
     let credentials = match (outcome, csr) {
@@ -61,24 +57,21 @@ pub(super) async fn issue_certificate(
         (Outcome::Repeated(recorded), None) => return Err(spent(&recorded)),
         // The same key gives the same certificate; or a new one, if the process died before it was signed.
         (Outcome::Repeated(_), Some(csr)) => {
-            let acting = command.acting_again(&app, Permission::ProvisionDevices);
+            let acting = command.acting_again(&app, permission);
             acting.registrar.sign_csr(&id, csr, &acting.act).await?
         }
     };
-    Ok(answer(&credentials))
+    let status = status_of(&credentials);
+    Ok(not_to_be_stored(status, issued_certificate(&credentials)))
 }
 
-fn answer(credentials: &DeviceCredentials) -> Response {
-    let status = if credentials.newly_issued {
+/// Whether a certificate was made for the request that it answers.
+pub(crate) fn status_of(credentials: &DeviceCredentials) -> StatusCode {
+    if credentials.newly_issued {
         StatusCode::CREATED
     } else {
         StatusCode::OK
-    };
-    let mut response = (status, Json(issued_certificate(credentials))).into_response();
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    }
 }
 
 /// What is told of a certificate that was issued.
