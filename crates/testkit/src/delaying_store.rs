@@ -1,5 +1,5 @@
-//! A store that takes its time, or can't be reached: for tests of what may happen between any two
-//! steps of those who read it.
+//! A store that takes its time, can't be reached, or fails: for tests of what may happen between any
+//! two steps of those who read it, and of what they make of it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use leafgate_identity::{DeviceId, SpkiHash, UnixMs};
 use leafgate_registry::{
     Certificate, CertificateId, CertificateQuery, Change, CommitError, Crl, Cursor, DeviceRecord,
-    DeviceStore, Document, DocumentKind, DocumentName, Event, FeedPosition, Page, Query,
-    StoreError,
+    DeviceStore, Document, DocumentKind, DocumentName, Event, FeedPosition, Outstanding, Page,
+    Query, StoreError,
 };
 use tokio::sync::oneshot;
 
@@ -38,7 +38,18 @@ pub enum Moment {
     After,
 }
 
-/// Another store behind delays; see [`DelayControl`].
+/// What the store does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreFault {
+    /// Commits are applied, and it says that it can't be reached.
+    AnswersLost,
+    /// Somebody else is always faster: no commit is applied.
+    Conflicts,
+    /// Devices can't be read.
+    Corrupt,
+}
+
+/// Another store behind delays and faults; see [`DelayControl`].
 pub struct DelayingStore {
     inner: Arc<dyn DeviceStore>,
     control: DelayControl,
@@ -52,6 +63,7 @@ pub struct DelayControl(Arc<Control>);
 struct Control {
     gates: Mutex<Vec<Gate>>,
     unreachable: AtomicBool,
+    fault: Mutex<Option<StoreFault>>,
     longest_delay_ms: AtomicU64,
     random: AtomicU64,
 }
@@ -92,6 +104,15 @@ impl DelayControl {
     /// Says whether the store answers; while it does not, all but `wake` fails as unavailable.
     pub fn set_reachable(&self, reachable: bool) {
         self.0.unreachable.store(!reachable, Ordering::SeqCst);
+    }
+
+    /// Says what the store does wrong from now on.
+    pub fn set_fault(&self, fault: Option<StoreFault>) {
+        *self.0.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    fn has(&self, fault: StoreFault) -> bool {
+        *self.0.fault.lock().unwrap_or_else(PoisonError::into_inner) == Some(fault)
     }
 
     /// Holds the next reader that comes to this point.
@@ -200,6 +221,10 @@ impl DeviceStore for DelayingStore {
         let pass = |moment| self.control.pass_with(Step::Load, moment, Some(id));
         pass(Moment::Before).await;
         self.control.check_reachable()?;
+        if self.control.has(StoreFault::Corrupt) {
+            let what = format!("device {id} is in the state half-open");
+            return Err(StoreError::Corrupt { what });
+        }
         let loaded = self.inner.load(id).await;
         pass(Moment::After).await;
         loaded
@@ -223,6 +248,11 @@ impl DeviceStore for DelayingStore {
             .pass(Step::FindCertificates, Moment::After)
             .await;
         found
+    }
+
+    async fn outstanding(&self, issuer: &SpkiHash, now: UnixMs) -> Result<Outstanding, StoreError> {
+        self.control.check_reachable()?;
+        self.inner.outstanding(issuer, now).await
     }
 
     async fn crl(&self, issuer: &SpkiHash) -> Result<Option<Crl>, StoreError> {
@@ -256,7 +286,16 @@ impl DeviceStore for DelayingStore {
 
     async fn commit(&self, changes: &[Change]) -> Result<FeedPosition, CommitError> {
         self.control.check_reachable()?;
-        self.inner.commit(changes).await
+        if self.control.has(StoreFault::Conflicts) {
+            let what = "a record".to_owned();
+            return Err(CommitError::Conflict { what });
+        }
+        let committed = self.inner.commit(changes).await?;
+        if self.control.has(StoreFault::AnswersLost) {
+            let gone = std::io::Error::other("the connection to db.internal:5432 was reset");
+            return Err(StoreError::unavailable("db.internal:5432 is gone", gone).into());
+        }
+        Ok(committed)
     }
 
     async fn position(&self) -> Result<FeedPosition, StoreError> {

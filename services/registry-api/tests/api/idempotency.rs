@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::certificates::csr;
+use crate::support::requests::csr;
 use crate::support::{Answer, Api, World};
 use leafgate_access::{Role, Scope};
 

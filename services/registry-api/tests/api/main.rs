@@ -4,9 +4,11 @@
 mod api_keys;
 mod authentication;
 mod bulk;
+mod bulk_changes;
 mod certificates;
 mod checkpoints;
 mod clients;
+mod cluster;
 mod described;
 mod devices;
 mod events;

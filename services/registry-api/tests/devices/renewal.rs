@@ -8,7 +8,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::bench::{Bench, DAY, HOUR, csr_of, der_of};
+use crate::bench::{Bench, DAY, HOUR};
+use crate::support::requests::{csr_of, der_of};
 use crate::support::{Answer, act, captured_log};
 
 fn time(issued: &Value, field: &str) -> UnixMs {

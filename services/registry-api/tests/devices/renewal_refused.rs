@@ -20,7 +20,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::bench::{Bench, Device, csr_of, der_of, pem_of};
+use crate::bench::{Bench, Device};
+use crate::support::requests::{csr_of, der_of, pem_of};
 use crate::support::{Answer, Api, now};
 
 async fn renew(api: &Api) -> Answer {
