@@ -8,7 +8,7 @@ use reqwest::{Body, Method, Response};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::support::{Answer, Api, PATIENCE, World, at_site, client_builder, until};
+use crate::support::{Answer, Api, PATIENCE, World, at_site, until};
 
 const NDJSON: &str = "application/x-ndjson";
 
@@ -183,12 +183,11 @@ async fn what_stops_coming_is_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_taken_that_nobody_reads_about() {
     let world = World::start_with("[limits]\nbody_timeout_secs = 1\nbulk_requests = 1").await;
-    // Long answers to what costs little, and little room for them: soon there is no more.
-    let line = device("a.b", None) + "\n";
-    let endless = futures::stream::repeat_with(move || Ok::<_, Infallible>(line.repeat(200)));
-    let narrow = client_builder(&world.server_ca).http2_initial_stream_window_size(16 * 1024);
-    let stalled = world.admin.through(narrow.build().unwrap());
-    let request = stalled.request(Method::POST, "/v1/bulk/import");
+    // What costs little and is answered at length soon fills all that lies between the two.
+    let wrong = json!({ "id": "one", "device_type": "pump", "pending": "x".repeat(1_000) });
+    let line = format!("{wrong}\n");
+    let endless = futures::stream::repeat_with(move || Ok::<_, Infallible>(line.repeat(20)));
+    let request = world.admin.request(Method::POST, "/v1/bulk/import");
     let request = request.header("content-type", NDJSON);
     let answer = request.body(Body::wrap_stream(endless)).send().await;
     let answer = answer.unwrap();
