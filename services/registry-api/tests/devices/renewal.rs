@@ -1,27 +1,24 @@
 //! Devices that renew with the certificate that they have.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use hyper::client::conn::{http1, http2};
 use hyper::{Request, Version};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioExecutor;
 use leafgate_identity::UnixMs;
 use rcgen::KeyPair;
 use reqwest::Method;
-use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::ClientConfig;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::bench::{Bench, DAY, Device, HOUR};
+use crate::bench::{Bench, DAY, HOUR};
 use crate::support::requests::{csr_of, der_of};
-use crate::support::{Answer, act, captured_log};
+use crate::support::{Answer, act, captured_log, connect, trusting};
 
 fn time(issued: &Value, field: &str) -> UnixMs {
     issued[field].as_str().unwrap().parse().unwrap()
@@ -170,7 +167,18 @@ async fn both_versions_of_tls_and_http_renew() {
     let body = json!({ "csr": csr_of(&device.key) }).to_string();
     for tls in [&TLS12, &TLS13] {
         for http in [Version::HTTP_11, Version::HTTP_2] {
-            let stream = connect(&bench, &device, tls, http).await;
+            let key = PrivateKeyDer::try_from(device.key.serialize_der()).unwrap();
+            let mut config = ClientConfig::builder_with_protocol_versions(&[tls])
+                .with_root_certificates(trusting(&bench.world.server_ca))
+                .with_client_auth_cert(vec![device.certificate().into()], key)
+                .unwrap();
+            let protocol: &[u8] = match http {
+                Version::HTTP_2 => b"h2",
+                _ => b"http/1.1",
+            };
+            config.alpn_protocols = vec![protocol.to_vec()];
+            let stream = TcpStream::connect(bench.world.address).await.unwrap();
+            let stream = connect(stream, config).await;
             let request = Request::post("https://localhost/v1/renew")
                 .header("host", "localhost")
                 .header("content-type", "application/json")
@@ -193,32 +201,6 @@ async fn both_versions_of_tls_and_http_renew() {
             assert_eq!((answer.status().as_u16(), answer.version()), (200, http));
         }
     }
-}
-
-/// A connection that presents the device's certificate, over these versions alone.
-async fn connect(
-    bench: &Bench,
-    device: &Device,
-    tls: &'static SupportedProtocolVersion,
-    http: Version,
-) -> TokioIo<TlsStream<TcpStream>> {
-    let mut roots = RootCertStore::empty();
-    let root = der_of(bench.world.server_ca.certificate_pem());
-    roots.add(root.into()).unwrap();
-    let key = PrivateKeyDer::try_from(device.key.serialize_der()).unwrap();
-    let mut config = ClientConfig::builder_with_protocol_versions(&[tls])
-        .with_root_certificates(roots)
-        .with_client_auth_cert(vec![device.certificate().into()], key)
-        .unwrap();
-    let protocol: &[u8] = match http {
-        Version::HTTP_2 => b"h2",
-        _ => b"http/1.1",
-    };
-    config.alpn_protocols = vec![protocol.to_vec()];
-    let stream = TcpStream::connect(bench.world.address).await.unwrap();
-    let name = ServerName::try_from("localhost").unwrap();
-    let connector = TlsConnector::from(Arc::new(config));
-    TokioIo::new(connector.connect(name, stream).await.unwrap())
 }
 
 impl Bench {
