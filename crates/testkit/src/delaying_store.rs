@@ -1,5 +1,5 @@
-//! A store that takes its time, or can't be reached: for tests of what may happen between any two
-//! steps of those who read it.
+//! A store that takes its time, can't be reached, or fails: for tests of what may happen between any
+//! two steps of those who read it, and of what they make of it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, UnixMs};
 use leafgate_registry::{
     Certificate, CertificateId, CertificateQuery, Change, CommitError, Crl, Cursor, DeviceRecord,
-    DeviceStore, Document, DocumentKind, DocumentName, Event, FeedPosition, Page, Query,
-    StoreError,
+    DeviceStore, Document, DocumentKind, DocumentName, Event, FeedPosition, Outstanding, Page,
+    Query, StoreError,
 };
 use tokio::sync::oneshot;
 
@@ -38,7 +38,18 @@ pub enum Moment {
     After,
 }
 
-/// Another store behind delays; see [`DelayControl`].
+/// What the store does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreFault {
+    /// Commits are applied, and it says that it can't be reached.
+    AnswersLost,
+    /// Somebody else is always faster: no commit is applied.
+    Conflicts,
+    /// Devices can't be read.
+    Corrupt,
+}
+
+/// Another store behind delays and faults; see [`DelayControl`].
 pub struct DelayingStore {
     inner: Arc<dyn DeviceStore>,
     control: DelayControl,
@@ -53,6 +64,7 @@ struct Control {
     gates: Mutex<Vec<Gate>>,
     unreachable: AtomicBool,
     broken: Mutex<Option<SerialNumber>>,
+    fault: Mutex<Option<StoreFault>>,
     longest_delay_ms: AtomicU64,
     random: AtomicU64,
 }
@@ -99,6 +111,15 @@ impl DelayControl {
     pub fn break_certificate(&self, serial: SerialNumber) {
         let mut broken = self.0.broken.lock().unwrap_or_else(PoisonError::into_inner);
         *broken = Some(serial);
+    }
+
+    /// Says what the store does wrong from now on.
+    pub fn set_fault(&self, fault: Option<StoreFault>) {
+        *self.0.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    fn has(&self, fault: StoreFault) -> bool {
+        *self.0.fault.lock().unwrap_or_else(PoisonError::into_inner) == Some(fault)
     }
 
     /// Holds the next reader that comes to this point.
@@ -217,6 +238,10 @@ impl DeviceStore for DelayingStore {
         let pass = |moment| self.control.pass_with(Step::Load, moment, Some(id));
         pass(Moment::Before).await;
         self.control.check_reachable()?;
+        if self.control.has(StoreFault::Corrupt) {
+            let what = format!("device {id} is in the state half-open");
+            return Err(StoreError::Corrupt { what });
+        }
         let loaded = self.inner.load(id).await;
         pass(Moment::After).await;
         loaded
@@ -241,6 +266,11 @@ impl DeviceStore for DelayingStore {
             .pass(Step::FindCertificates, Moment::After)
             .await;
         found
+    }
+
+    async fn outstanding(&self, issuer: &SpkiHash, now: UnixMs) -> Result<Outstanding, StoreError> {
+        self.control.check_reachable()?;
+        self.inner.outstanding(issuer, now).await
     }
 
     async fn crl(&self, issuer: &SpkiHash) -> Result<Option<Crl>, StoreError> {
@@ -274,7 +304,16 @@ impl DeviceStore for DelayingStore {
 
     async fn commit(&self, changes: &[Change]) -> Result<FeedPosition, CommitError> {
         self.control.check_reachable()?;
-        self.inner.commit(changes).await
+        if self.control.has(StoreFault::Conflicts) {
+            let what = "a record".to_owned();
+            return Err(CommitError::Conflict { what });
+        }
+        let committed = self.inner.commit(changes).await?;
+        if self.control.has(StoreFault::AnswersLost) {
+            let gone = std::io::Error::other("the connection to db.internal:5432 was reset");
+            return Err(StoreError::unavailable("db.internal:5432 is gone", gone).into());
+        }
+        Ok(committed)
     }
 
     async fn position(&self) -> Result<FeedPosition, StoreError> {

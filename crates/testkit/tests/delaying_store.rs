@@ -1,10 +1,13 @@
-//! The delaying store changes when a store answers, never what.
+//! The delaying store changes when a store answers, and whether, never what.
 
 use std::sync::Arc;
 
-use leafgate_identity::DeviceId;
-use leafgate_registry::{DeviceStore, MemoryStore, StoreError};
-use leafgate_testkit::delaying_store::{DelayControl, DelayingStore, Moment, Step};
+use leafgate_identity::{DeviceId, UnixMs};
+use leafgate_registry::{
+    Act, Actor, Change, CommitError, DeviceStore, EventKind, MemoryStore, StoreError,
+};
+use leafgate_testkit::delaying_store::{DelayControl, DelayingStore, Moment, Step, StoreFault};
+use serde_json::json;
 
 fn store(control: &DelayControl) -> DelayingStore {
     DelayingStore::new(Arc::new(MemoryStore::new()), control.clone())
@@ -37,4 +40,37 @@ async fn an_unreachable_store_is_unavailable_until_it_is_back() {
     assert!(matches!(position, Err(StoreError::Unavailable { .. })));
     control.set_reachable(true);
     store.position().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_faulty_store_fails_as_it_is_told_to() {
+    let control = DelayControl::default();
+    let store = store(&control);
+    let id = DeviceId::parse("0001").unwrap();
+    let commits = async |seq: u64| {
+        let act = Act {
+            actor: Actor::parse("test").unwrap(),
+            at: UnixMs::new(0),
+        };
+        let outcome = store
+            .commit(&[Change::note(EventKind::RequestsRefused, json!({}), &act)])
+            .await;
+        assert_eq!(store.position().await.unwrap().seq, seq);
+        outcome
+    };
+    control.set_fault(Some(StoreFault::Conflicts));
+    let refused = commits(0).await;
+    assert!(matches!(refused, Err(CommitError::Conflict { .. })));
+    control.set_fault(Some(StoreFault::AnswersLost));
+    let lost = commits(1).await;
+    assert!(matches!(
+        lost,
+        Err(CommitError::Store(StoreError::Unavailable { .. }))
+    ));
+    control.set_fault(Some(StoreFault::Corrupt));
+    let unread = store.load(&id).await;
+    assert!(matches!(unread, Err(StoreError::Corrupt { .. })));
+    control.set_fault(None);
+    commits(2).await.unwrap();
+    assert_eq!(store.load(&id).await.unwrap(), None);
 }

@@ -5,23 +5,21 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use leafgate_access::{self as access, ApiKeyId, Authority, NewApiKey, Permission};
 use leafgate_api::{ApiKey, ApiKeyList, CreateApiKey, CreatedApiKey};
 use leafgate_registrar::RegistrarError;
 use leafgate_registry::{Cursor, DocumentName, Page};
 use secrecy::ExposeSecret;
-use serde::Deserialize;
-use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::authenticate::Caller;
 use crate::extract::{Command, Named, Nothing, Read};
-use crate::idempotency::{Outcome, spent};
-use crate::list::{Listing, PageOf};
+use crate::idempotency::{Acting, Outcome, not_to_be_stored, spent};
+use crate::list::{Listing, Paging};
 use crate::problem::Problem;
 
 /// How long a key lasts whose maker does not say.
@@ -51,7 +49,7 @@ async fn create_api_key(
     let command = command.unconditional()?;
     let (by, body) = (&command.caller.principal, command.body.clone());
     let outcome = command
-        .carry_out(&app, Permission::ManageApiKeys, |acting| async move {
+        .carry_out(&app, Permission::ManageApiKeys, async |it| {
             let CreateApiKey {
                 name,
                 roles,
@@ -63,9 +61,9 @@ async fn create_api_key(
                 authority: Authority { roles, scope },
                 created_by: by.name.clone(),
                 expires_at: expires_at
-                    .unwrap_or_else(|| acting.act.at.saturating_add(DEFAULT_LIFETIME)),
+                    .unwrap_or_else(|| it.act.at.saturating_add(DEFAULT_LIFETIME)),
             };
-            acting.registrar.grant_api_key(by, new, &acting.act).await
+            it.registrar.grant_api_key(by, new, &it.act).await
         })
         .await?;
     let (key, text) = match outcome {
@@ -76,22 +74,7 @@ async fn create_api_key(
         api_key: ApiKey::from(&key),
         key: text.expose().expose_secret().to_owned(),
     };
-    let mut response = (StatusCode::CREATED, Json(body)).into_response();
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Filter {
-    /// How many at most, from 1 to 1000; 100 if left out. A page may have fewer and still not be the last.
-    #[param(minimum = 1, maximum = 1000)]
-    page_size: Option<u32>,
-    /// The `next_page_token` of the page before.
-    page_token: Option<String>,
+    Ok(not_to_be_stored(StatusCode::CREATED, body))
 }
 
 /// List API keys
@@ -101,30 +84,19 @@ struct Filter {
     get,
     path = "/v1/api-keys",
     tag = "api-keys",
-    params(Filter),
+    params(Paging),
     responses((status = OK, description = "A page of keys", body = ApiKeyList)),
 )]
 async fn list_api_keys(
     State(app): State<Arc<App>>,
-    read: Read<Filter>,
+    read: Read<Paging>,
 ) -> Result<Json<ApiKeyList>, Problem> {
-    let Read {
-        caller,
-        query: filter,
-        list,
-        ..
-    } = read;
+    let (app, caller) = (&*app, &read.caller);
     caller.principal.check(Permission::ManageApiKeys)?;
-    let page = PageOf::<DocumentName>::new(filter.page_size, filter.page_token.as_deref(), &list)?;
-    let found = page
-        .fill(Keys {
-            app: &app,
-            caller: &caller,
-        })
-        .await?;
+    let found = read.page()?.fill(Keys { app, caller }).await?;
     Ok(Json(ApiKeyList {
         api_keys: found.items.iter().map(ApiKey::from).collect(),
-        next_page_token: found.next.map(|next| list.token(&next)),
+        next_page_token: found.next.map(|next| read.list.token(&next)),
     }))
 }
 
@@ -195,14 +167,9 @@ async fn revoke_api_key(
     let by = &command.caller.principal;
     by.check(Permission::ManageApiKeys)?;
     app.api_key(&command.caller, &id).await?;
-    let key = &id;
+    let revoke = async |it: Acting| it.registrar.revoke_api_key_as(by, &id, &it.act).await;
     let outcome = command
-        .carry_out(&app, Permission::ManageApiKeys, |acting| async move {
-            acting
-                .registrar
-                .revoke_api_key_as(by, key, &acting.act)
-                .await
-        })
+        .carry_out(&app, Permission::ManageApiKeys, revoke)
         .await?;
     app.api_keys.forget(&id);
     let key = match outcome {

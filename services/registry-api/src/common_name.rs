@@ -15,9 +15,7 @@ impl<'a> CommonNamePrefix<'a> {
 
     /// Whether the common name of this device begins so.
     pub(crate) fn fits(&self, device: &Device) -> bool {
-        let domain = self.domains.by_name(&device.trust_domain);
-        let name = domain.and_then(|domain| domain.cn_pattern.render(&device.id).ok());
-        name.is_some_and(|name| name.starts_with(self.prefix))
+        common_name_of(self.domains, device).is_some_and(|name| name.starts_with(self.prefix))
     }
 
     /// What the ids of all such devices begin with; `None` if no device can be named so.
@@ -30,8 +28,15 @@ impl<'a> CommonNamePrefix<'a> {
     }
 }
 
-/// The devices that certificates with this common name are issued to, one for each trust domain whose pattern it fits.
-pub(crate) fn devices_named(domains: &TrustDomains, common_name: &str) -> Vec<DeviceId> {
+/// The common name in a device's certificates; `None` if its trust domain is served no more.
+pub(crate) fn common_name_of(domains: &TrustDomains, device: &Device) -> Option<String> {
+    let domain = domains.by_name(&device.trust_domain)?;
+    domain.cn_pattern.render(&device.id).ok()
+}
+
+/// The ids of the devices that may have this common name, one for each trust domain whose pattern it fits. Ids say
+/// nothing of trust domains: the device that is found must be shown to have it ([`common_name_of`]).
+pub(crate) fn ids_named(domains: &TrustDomains, common_name: &str) -> Vec<DeviceId> {
     let id = |pattern: &CnPattern| pattern.matches(common_name).ok();
     domains
         .iter()

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use leafgate_access::{EnrolmentToken, EnrolmentTokenText};
@@ -18,7 +17,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::authenticate::bearer;
-use crate::certificates::issued_certificate;
+use crate::certificates::{issued_certificate, status_of};
 use crate::extract::JsonBody;
 use crate::listener::Peer;
 use crate::observe::answered_to;
@@ -54,16 +53,11 @@ async fn enrol(
 }
 
 fn answer(credentials: &DeviceCredentials) -> Response {
-    let status = if credentials.newly_issued {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
     let body = EnrolledDevice {
         device: Device::from(&credentials.device),
         certificate: issued_certificate(credentials),
     };
-    (status, Json(body)).into_response()
+    (status_of(credentials), Json(body)).into_response()
 }
 
 /// Somebody who has shown the whole text of an enrolment token, which may have ended.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use leafgate_access::{EnrolmentTokenId, NewEnrolmentToken, Permission};
 use leafgate_api::{
     CreateEnrolmentToken, CreatedEnrolmentToken, EnrolmentToken, EnrolmentTokenList,
@@ -13,16 +13,14 @@ use leafgate_api::{
 use leafgate_registrar::{Registrar, RegistrarError, TokenStatus};
 use leafgate_registry::{Cursor, DocumentName, Page};
 use secrecy::ExposeSecret;
-use serde::Deserialize;
-use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::authenticate::Caller;
 use crate::extract::{Command, Named, Nothing, Read};
-use crate::idempotency::{Outcome, spent};
-use crate::list::{Listing, PageOf};
+use crate::idempotency::{Acting, Outcome, not_to_be_stored, spent};
+use crate::list::{Listing, Paging};
 use crate::problem::Problem;
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -53,12 +51,13 @@ async fn create_enrolment_token(
 ) -> Result<Response, Problem> {
     let command = command.unconditional()?;
     let (by, body) = (&command.caller.principal, command.body.clone());
+    by.check(Permission::ProvisionDevices)?;
     let trust_domain = match &body.trust_domain {
         Some(named) => named.clone(),
         None => app.only_domain()?,
     };
     let outcome = command
-        .carry_out(&app, Permission::ProvisionDevices, |acting| async move {
+        .carry_out(&app, Permission::ProvisionDevices, async |it| {
             let new = NewEnrolmentToken {
                 name: body.name,
                 admits: body.admits.into(),
@@ -69,11 +68,10 @@ async fn create_enrolment_token(
                 created_by: by.name.clone(),
                 expires_at: body.expires_at.unwrap_or_else(|| {
                     let lifetime = Registrar::DEFAULT_TOKEN_LIFETIME;
-                    acting.act.at.saturating_add(lifetime)
+                    it.act.at.saturating_add(lifetime)
                 }),
             };
-            let registrar = acting.registrar;
-            registrar.grant_enrolment_token(by, new, &acting.act).await
+            it.registrar.grant_enrolment_token(by, new, &it.act).await
         })
         .await?;
     let (token, text) = match outcome {
@@ -84,22 +82,7 @@ async fn create_enrolment_token(
         enrolment_token: EnrolmentToken::new(&token, 0),
         token: text.expose().expose_secret().to_owned(),
     };
-    let mut response = (StatusCode::CREATED, Json(body)).into_response();
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Filter {
-    /// How many at most, from 1 to 1000; 100 if left out. A page may have fewer and still not be the last.
-    #[param(minimum = 1, maximum = 1000)]
-    page_size: Option<u32>,
-    /// The `next_page_token` of the page before.
-    page_token: Option<String>,
+    Ok(not_to_be_stored(StatusCode::CREATED, body))
 }
 
 /// List enrolment tokens
@@ -109,30 +92,19 @@ struct Filter {
     get,
     path = "/v1/enrolment-tokens",
     tag = "enrolment",
-    params(Filter),
+    params(Paging),
     responses((status = OK, description = "A page of tokens", body = EnrolmentTokenList)),
 )]
 async fn list_enrolment_tokens(
     State(app): State<Arc<App>>,
-    read: Read<Filter>,
+    read: Read<Paging>,
 ) -> Result<Json<EnrolmentTokenList>, Problem> {
-    let Read {
-        caller,
-        query: filter,
-        list,
-        ..
-    } = read;
+    let (app, caller) = (&*app, &read.caller);
     caller.principal.check(Permission::ProvisionDevices)?;
-    let page = PageOf::<DocumentName>::new(filter.page_size, filter.page_token.as_deref(), &list)?;
-    let found = page
-        .fill(Tokens {
-            app: &app,
-            caller: &caller,
-        })
-        .await?;
+    let found = read.page()?.fill(Tokens { app, caller }).await?;
     Ok(Json(EnrolmentTokenList {
         enrolment_tokens: found.items.iter().map(described).collect(),
-        next_page_token: found.next.map(|next| list.token(&next)),
+        next_page_token: found.next.map(|next| read.list.token(&next)),
     }))
 }
 
@@ -204,14 +176,12 @@ async fn revoke_enrolment_token(
     let by = &command.caller.principal;
     by.check(Permission::ProvisionDevices)?;
     app.enrolment_token(&command.caller, &id).await?;
-    let token = &id;
+    let revoke = async |it: Acting| {
+        let registrar = it.registrar;
+        registrar.revoke_enrolment_token_as(by, &id, &it.act).await
+    };
     let outcome = command
-        .carry_out(&app, Permission::ProvisionDevices, |acting| async move {
-            let registrar = acting.registrar;
-            registrar
-                .revoke_enrolment_token_as(by, token, &acting.act)
-                .await
-        })
+        .carry_out(&app, Permission::ProvisionDevices, revoke)
         .await?;
     let status = match outcome {
         Outcome::Done(status) => status,

@@ -286,10 +286,18 @@ fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'));
     match strong {
-        Some(tag) if !tag.contains('"') => Ok(Some(IfMatch::Version(tag.parse().unwrap_or(0)))),
+        Some(tag) if !tag.contains('"') => Ok(Some(IfMatch::Version(version_of(tag)))),
         None if text.starts_with("W/\"") && !text.contains(',') => Ok(Some(IfMatch::Version(0))),
         _ => Err(if_match_malformed()),
     }
+}
+
+/// The version whose tag this is, letter by letter: tags are compared, not numbers.
+fn version_of(tag: &str) -> u64 {
+    let version = tag.parse().ok();
+    version
+        .filter(|version: &u64| version.to_string() == tag)
+        .unwrap_or(0)
 }
 
 fn if_match_malformed() -> Problem {

@@ -1,13 +1,16 @@
 //! Acts that are carried out once, however often they are asked for with one `Idempotency-Key`.
 
 use aws_lc_rs::digest;
-use axum::http::{HeaderMap, HeaderName};
+use axum::Json;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use data_encoding::HEXLOWER;
 use leafgate_access::Permission;
 use leafgate_api::ProblemType;
 use leafgate_identity::UnixMs;
 use leafgate_registrar::{ErrorKind, RecordedRequest, Registrar, RegistrarError, RequestKey};
 use leafgate_registry::{Act, Actor, DocumentName};
+use serde::Serialize;
 
 use crate::app::App;
 use crate::authenticate::Caller;
@@ -64,15 +67,12 @@ pub(crate) enum Outcome<T> {
 impl<T> Command<T> {
     /// Carries out an act that needs this permission on every device that it changes; or finds that it was carried out
     /// before, where the client gave the request a key.
-    pub(crate) async fn carry_out<R, F>(
+    pub(crate) async fn carry_out<R>(
         &self,
         app: &App,
         permission: Permission,
-        act: impl FnOnce(Acting) -> F,
-    ) -> Result<Outcome<R>, Problem>
-    where
-        F: Future<Output = Result<R, RegistrarError>>,
-    {
+        act: impl AsyncFnOnce(Acting) -> Result<R, RegistrarError>,
+    ) -> Result<Outcome<R>, Problem> {
         self.caller.principal.check(permission)?;
         let acting = self.acting(app, permission);
         let Some(IdempotencyKey(key)) = &self.idempotency_key else {
@@ -138,6 +138,12 @@ async fn find(
         )),
         found => Ok(found),
     }
+}
+
+/// An answer that may hold a secret that is kept nowhere.
+pub(crate) fn not_to_be_stored(status: StatusCode, body: impl Serialize) -> Response {
+    let headers = [(header::CACHE_CONTROL, "no-store")];
+    (status, headers, Json(body)).into_response()
 }
 
 /// What is said of a request whose answer held a secret that is kept nowhere.

@@ -1,7 +1,12 @@
 //! Lists page by page, of which the caller may see only a part.
 
-use leafgate_registry::{Cursor, Page};
+use std::str::FromStr;
 
+use leafgate_registry::{Cursor, Page};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::extract::Read;
 use crate::page_token::ListDigest;
 use crate::problem::Problem;
 
@@ -25,7 +30,7 @@ pub(crate) struct PageOf<K> {
 
 impl<K> PageOf<K>
 where
-    Cursor<K>: std::str::FromStr,
+    Cursor<K>: FromStr,
 {
     pub(crate) fn new(
         size: Option<u32>,
@@ -41,6 +46,31 @@ where
             size: usize::try_from(size).unwrap_or(usize::MAX),
             after: token.map(|token| list.place(token)).transpose()?,
         })
+    }
+}
+
+/// The parameters of a list without filters.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Paging {
+    /// How many at most, from 1 to 1000; 100 if left out. A page may have fewer and still not be the last.
+    #[param(minimum = 1, maximum = 1000)]
+    page_size: Option<u32>,
+    /// The `next_page_token` of the page before.
+    page_token: Option<String>,
+}
+
+impl Read<Paging> {
+    pub(crate) fn page<K>(&self) -> Result<PageOf<K>, Problem>
+    where
+        Cursor<K>: FromStr,
+    {
+        let Paging {
+            page_size,
+            page_token,
+        } = &self.query;
+        PageOf::new(*page_size, page_token.as_deref(), &self.list)
     }
 }
 

@@ -112,6 +112,7 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     }
     if !reads {
         add_problems(operation, OF_THOSE_WITH_A_BODY);
+        refuse_null(operation);
     }
     if acts {
         add_problems(operation, OF_ACTS);
@@ -132,6 +133,20 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
                 "schema": { "type": "string" },
             });
         }
+    }
+}
+
+/// utoipa has `Option` stand for a body that may be left out or be `null`; here it may be left out.
+fn refuse_null(operation: &mut Value) {
+    let content = operation.pointer_mut("/requestBody/content");
+    for (_, content) in content.and_then(Value::as_object_mut).into_iter().flatten() {
+        let schema = match content["schema"]["oneOf"].as_array() {
+            Some(either) if either.len() == 2 && either[1] == json!({ "type": "null" }) => {
+                either[0].clone()
+            }
+            _ => continue,
+        };
+        content["schema"] = schema;
     }
 }
 

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use leafgate_api::{IssuedCertificate, Renew};
@@ -22,7 +21,7 @@ pub(crate) use self::presented::Presented;
 pub(crate) use self::proxied::{TrustedProxies, read_client, refuse_misread};
 use self::service::PresentedService;
 use crate::app::App;
-use crate::certificates::issued_certificate;
+use crate::certificates::{issued_certificate, status_of};
 use crate::extract::JsonBody;
 use crate::listener::Peer;
 use crate::observe::answered_to;
@@ -91,10 +90,9 @@ impl FromRequestParts<Arc<App>> for Holder {
 }
 
 fn answer(credentials: &DeviceCredentials) -> Response {
-    let status = if credentials.newly_issued {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
-    (status, Json(issued_certificate(credentials))).into_response()
+    (
+        status_of(credentials),
+        Json(issued_certificate(credentials)),
+    )
+        .into_response()
 }

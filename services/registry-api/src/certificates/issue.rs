@@ -1,18 +1,18 @@
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use leafgate_access::{Permission, RefuseError};
-use leafgate_api::{IssuedCertificate, RequestCertificate, schema};
+use leafgate_api::{IssuedCertificate, ProblemType, RequestCertificate, schema};
 use leafgate_identity::DeviceId;
-use leafgate_registrar::{CertificateKey, DeviceCredentials, RegistrarError};
+use leafgate_registrar::{CertificateKey, DeviceCredentials, RecordedRequest, RegistrarError};
+use leafgate_registry::{CertificateStatusKind, DeviceRecord};
 use secrecy::ExposeSecret;
 
 use crate::app::App;
 use crate::extract::{Command, Named};
-use crate::idempotency::{Outcome, spent};
+use crate::idempotency::{Outcome, not_to_be_stored, spent};
 use crate::problem::Problem;
 
 /// Issue a certificate
@@ -45,9 +45,9 @@ pub(super) async fn issue_certificate(
             return Err(Problem::malformed(detail));
         }
     };
-    let device = &id;
+    let (device, permission) = (&id, Permission::ProvisionDevices);
     let outcome = command
-        .carry_out(&app, Permission::ProvisionDevices, |acting| async move {
+        .carry_out(&app, permission, |acting| async move {
             let issued = acting.registrar.issue(device, key, &acting.act).await;
             issued.map_err(|error| hidden(device, error))
         })
@@ -56,13 +56,15 @@ pub(super) async fn issue_certificate(
         (Outcome::Done(credentials), _) => credentials,
         (Outcome::Repeated(recorded), None) => return Err(spent(&recorded)),
         // The same key gives the same certificate; or a new one, if the process died before it was signed.
-        (Outcome::Repeated(_), Some(csr)) => {
-            let acting = command.acting_again(&app, Permission::ProvisionDevices);
-            let issued = acting.registrar.sign_csr(&id, csr, &acting.act).await;
+        (Outcome::Repeated(recorded), Some(csr)) => {
+            check_not_revoked(&app.device(&command.caller, device).await?, &recorded)?;
+            let acting = command.acting_again(&app, permission);
+            let issued = acting.registrar.sign_csr(device, csr, &acting.act).await;
             issued.map_err(|error| hidden(device, error))?
         }
     };
-    Ok(answer(&credentials))
+    let status = status_of(&credentials);
+    Ok(not_to_be_stored(status, issued_certificate(&credentials)))
 }
 
 /// A device that is out of reach is not told from one that is not there.
@@ -75,17 +77,34 @@ fn hidden(id: &DeviceId, error: RegistrarError) -> RegistrarError {
     }
 }
 
-fn answer(credentials: &DeviceCredentials) -> Response {
-    let status = if credentials.newly_issued {
+/// Whoever repeats a request gets no second certificate in the place of one that was revoked since.
+fn check_not_revoked(device: &DeviceRecord, recorded: &RecordedRequest) -> Result<(), Problem> {
+    let mut certificates = device.certificates.iter();
+    let revoked = certificates.find(|it| {
+        let id = it.id().to_string();
+        let mut outcome = recorded.outcome.iter();
+        it.fingerprint.is_some()
+            && it.status.kind() == CertificateStatusKind::Revoked
+            && outcome.any(|made| made.certificate.as_ref() == Some(&id))
+    });
+    let Some(revoked) = revoked else {
+        return Ok(());
+    };
+    let detail = format!(
+        "this was carried out at {}, and the certificate that it made, {}, was revoked since; a new one needs a new \
+         Idempotency-Key",
+        recorded.at, revoked.serial
+    );
+    Err(Problem::new(ProblemType::StateIllegal, detail))
+}
+
+/// Whether a certificate was made for the request that it answers.
+pub(crate) fn status_of(credentials: &DeviceCredentials) -> StatusCode {
+    if credentials.newly_issued {
         StatusCode::CREATED
     } else {
         StatusCode::OK
-    };
-    let mut response = (status, Json(issued_certificate(credentials))).into_response();
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    }
 }
 
 /// What is told of a certificate that was issued.

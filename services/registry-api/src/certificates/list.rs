@@ -14,7 +14,7 @@ use utoipa::IntoParams;
 use super::Reach;
 use crate::app::App;
 use crate::authenticate::Caller;
-use crate::common_name::devices_named;
+use crate::common_name::{common_name_of, ids_named};
 use crate::extract::Read;
 use crate::list::{Listing, PageOf};
 use crate::problem::Problem;
@@ -120,7 +120,7 @@ fn holders(app: &App, filter: &Filter) -> Result<Holders, Problem> {
         match (&filter.device, &filter.service, &filter.common_name) {
             (Some(id), ..) => Holders::Devices(vec![id.clone()]),
             (None, Some(name), _) => of_service(name),
-            (None, None, Some(name)) => match devices_named(&app.domains, name) {
+            (None, None, Some(name)) => match ids_named(&app.domains, name) {
                 ids if ids.is_empty() => of_service(name),
                 ids => Holders::Devices(ids),
             },
@@ -199,7 +199,11 @@ async fn of_devices(
     let mut all = Vec::new();
     for id in ids {
         let record = app.store.load(id).await?;
-        let visible = record.filter(|record| caller.reaches(record));
+        let visible = record.filter(|record| {
+            let asked_for = filter.common_name.as_ref();
+            let named = || common_name_of(&app.domains, &record.device);
+            caller.reaches(record) && (asked_for.is_none() || asked_for == named().as_ref())
+        });
         all.extend(visible.into_iter().flat_map(|record| record.certificates));
     }
     all.retain(|certificate| query.matches(certificate));

@@ -8,7 +8,7 @@ use leafgate_api::{HeldCertificate, Revoke};
 use super::CertificateName;
 use crate::app::App;
 use crate::extract::{Command, Named};
-use crate::idempotency::Outcome;
+use crate::idempotency::{Acting, Outcome};
 use crate::problem::Problem;
 
 /// Revoke a certificate
@@ -34,11 +34,10 @@ pub(super) async fn revoke_certificate(
     let certificate = app.certificate(&command.caller, &name).await?;
     let reason = command.body.reason;
     let outcome = command
-        .carry_out(&app, permission, |acting| async move {
+        .carry_out(&app, permission, async |Acting { registrar, act }| {
             let (serial, issuer) = (certificate.serial, Some(certificate.issuer));
-            acting
-                .registrar
-                .revoke_certificate(serial, issuer, reason, &acting.act)
+            registrar
+                .revoke_certificate(serial, issuer, reason, &act)
                 .await
         })
         .await?;

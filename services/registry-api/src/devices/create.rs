@@ -36,12 +36,14 @@ pub(super) async fn create_device(
     command: Command<RegisterDevice>,
 ) -> Result<Response, Problem> {
     let command = command.unconditional()?;
+    let permission = Permission::ProvisionDevices;
+    command.caller.principal.check(permission)?;
     let new = described(&app, &command.body)?;
     let id = new.id.clone();
     let within_scope = command.caller.reaches_new(&new);
     let outcome = command
-        .carry_out(&app, Permission::ProvisionDevices, |acting| async move {
-            acting.registrar.register(new, &acting.act).await
+        .carry_out(&app, permission, async |it| {
+            it.registrar.register(new, &it.act).await
         })
         .await;
     let record = match outcome {

@@ -11,6 +11,7 @@ use leafgate_registry::{self as registry, DeviceEdit};
 
 use crate::app::App;
 use crate::extract::{Command, Named};
+use crate::idempotency::Acting;
 use crate::problem::Problem;
 
 /// Replace what can be edited of a device
@@ -40,14 +41,9 @@ pub(super) async fn replace_device(
         site: Some(site),
         attributes: Some(attributes),
     };
-    let device = &id;
+    let replace = async |it: Acting| it.registrar.edit(&id, edit, &it.act).await;
     command
-        .change_device(
-            &app,
-            device,
-            Permission::ProvisionDevices,
-            |acting| async move { acting.registrar.edit(device, edit, &acting.act).await },
-        )
+        .change_device(&app, &id, Permission::ProvisionDevices, replace)
         .await
 }
 
@@ -69,23 +65,10 @@ pub(super) async fn patch_device(
     Named(id): Named<DeviceId>,
     command: Command<PatchDevice>,
 ) -> Result<Response, Problem> {
-    let (device, patch) = (&id, &command.body);
+    let edited = |device: &registry::Device| Ok::<_, RegistrarError>(edit(&command.body, device));
+    let patch = async |it: Acting| it.registrar.edit_with(&id, edited, &it.act).await;
     command
-        .change_device(
-            &app,
-            device,
-            Permission::ProvisionDevices,
-            |acting| async move {
-                acting
-                    .registrar
-                    .edit_with(
-                        device,
-                        |device| Ok::<_, RegistrarError>(edit(patch, device)),
-                        &acting.act,
-                    )
-                    .await
-            },
-        )
+        .change_device(&app, &id, Permission::ProvisionDevices, patch)
         .await
 }
 

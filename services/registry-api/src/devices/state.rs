@@ -2,12 +2,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use leafgate_access::Permission;
 use leafgate_api::{Device, Revoke, schema};
 use leafgate_identity::DeviceId;
 
 use crate::app::App;
 use crate::extract::{Command, Named, Nothing};
+use crate::idempotency::Acting;
 use crate::problem::Problem;
 
 /// Let a pending device in
@@ -25,15 +25,8 @@ pub(super) async fn approve_device(
     Named(id): Named<DeviceId>,
     command: Command<Nothing>,
 ) -> Result<Response, Problem> {
-    let device = &id;
-    command
-        .change_device(
-            &app,
-            device,
-            Permission::OperateDevices,
-            |acting| async move { acting.registrar.approve(device, &acting.act).await },
-        )
-        .await
+    let approve = async |it: Acting| it.registrar.approve(&id, &it.act).await;
+    command.operate(&app, &id, approve).await
 }
 
 /// Lock a device out until it is enabled
@@ -51,15 +44,8 @@ pub(super) async fn disable_device(
     Named(id): Named<DeviceId>,
     command: Command<Nothing>,
 ) -> Result<Response, Problem> {
-    let device = &id;
-    command
-        .change_device(
-            &app,
-            device,
-            Permission::OperateDevices,
-            |acting| async move { acting.registrar.disable(device, &acting.act).await },
-        )
-        .await
+    let disable = async |it: Acting| it.registrar.disable(&id, &it.act).await;
+    command.operate(&app, &id, disable).await
 }
 
 /// Let a disabled or quarantined device back in
@@ -77,15 +63,8 @@ pub(super) async fn enable_device(
     Named(id): Named<DeviceId>,
     command: Command<Nothing>,
 ) -> Result<Response, Problem> {
-    let device = &id;
-    command
-        .change_device(
-            &app,
-            device,
-            Permission::OperateDevices,
-            |acting| async move { acting.registrar.enable(device, &acting.act).await },
-        )
-        .await
+    let enable = async |it: Acting| it.registrar.enable(&id, &it.act).await;
+    command.operate(&app, &id, enable).await
 }
 
 /// Narrow an active device to the quarantine grant
@@ -103,15 +82,8 @@ pub(super) async fn quarantine_device(
     Named(id): Named<DeviceId>,
     command: Command<Nothing>,
 ) -> Result<Response, Problem> {
-    let device = &id;
-    command
-        .change_device(
-            &app,
-            device,
-            Permission::OperateDevices,
-            |acting| async move { acting.registrar.quarantine(device, &acting.act).await },
-        )
-        .await
+    let quarantine = async |it: Acting| it.registrar.quarantine(&id, &it.act).await;
+    command.operate(&app, &id, quarantine).await
 }
 
 /// Lock a device out for good
@@ -131,15 +103,9 @@ pub(super) async fn revoke_device(
     Named(id): Named<DeviceId>,
     command: Command<Revoke>,
 ) -> Result<Response, Problem> {
-    let (device, reason) = (&id, command.body.reason);
-    let response = command
-        .change_device(
-            &app,
-            device,
-            Permission::OperateDevices,
-            |acting| async move { acting.registrar.revoke(device, reason, &acting.act).await },
-        )
-        .await?;
+    let reason = command.body.reason;
+    let revoke = async |it: Acting| it.registrar.revoke(&id, reason, &it.act).await;
+    let response = command.operate(&app, &id, revoke).await?;
     app.serve_revocations().await?;
     Ok(response)
 }
@@ -160,15 +126,8 @@ pub(super) async fn delete_device(
     Named(id): Named<DeviceId>,
     command: Command<Nothing>,
 ) -> Result<Response, Problem> {
-    let device = &id;
-    let response = command
-        .change_device(
-            &app,
-            device,
-            Permission::OperateDevices,
-            |acting| async move { acting.registrar.delete(device, &acting.act).await },
-        )
-        .await?;
+    let delete = async |it: Acting| it.registrar.delete(&id, &it.act).await;
+    let response = command.operate(&app, &id, delete).await?;
     app.serve_revocations().await?;
     Ok(response)
 }

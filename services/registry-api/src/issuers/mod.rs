@@ -10,7 +10,7 @@ use axum::extract::State;
 use leafgate_access::Permission;
 use leafgate_api::{ActivateIssuer, Issuer, IssuerList, OutstandingCertificates};
 use leafgate_identity::SpkiHash;
-use leafgate_registrar::{IssuerKeys, IssuerStatus, Issuers, RegistrarError};
+use leafgate_registrar::{IssuerKeys, IssuerStatus, Issuers};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -81,7 +81,7 @@ async fn list_issuers(
     path = "/v1/issuers/{issuer}/activate",
     tag = "issuers",
     params(("issuer" = String, Path, description = "SHA-256 of its public key, 64 lower-case hexadecimal digits")),
-    request_body = ActivateIssuer,
+    request_body = Option<ActivateIssuer>,
     responses((status = OK, description = "The issuer afterwards", body = Issuer)),
 )]
 async fn activate_issuer(
@@ -97,9 +97,8 @@ async fn activate_issuer(
     };
     let (permission, issuer) = (Permission::ManageIssuers, &issuer);
     command.caller.principal.check(permission)?;
-    let outcome = command.carry_out(&app, permission, |acting| async move {
-        let registrar = acting.registrar;
-        registrar.activate_issuer(issuer, ripe, &acting.act).await
+    let outcome = command.carry_out(&app, permission, async |it| {
+        it.registrar.activate_issuer(issuer, ripe, &it.act).await
     });
     app.settled(issuer, outcome.await?).await
 }
@@ -123,9 +122,8 @@ async fn retire_issuer(
     let command = command.unconditional()?;
     let (permission, issuer) = (Permission::ManageIssuers, &issuer);
     command.caller.principal.check(permission)?;
-    let outcome = command.carry_out(&app, permission, |acting| async move {
-        let registrar = acting.registrar;
-        registrar.retire_issuer(issuer, &acting.act).await
+    let outcome = command.carry_out(&app, permission, async |it| {
+        it.registrar.retire_issuer(issuer, &it.act).await
     });
     app.settled(issuer, outcome.await?).await
 }
@@ -137,10 +135,13 @@ impl App {
         outcome: Outcome<IssuerStatus>,
     ) -> Result<Json<Issuer>, Problem> {
         let status = match outcome {
-            Outcome::Done(status) => Ok(status),
-            Outcome::Repeated(_) => self.registrar.issuer_status(issuer, self.clock.now()).await,
+            Outcome::Done(status) => status,
+            Outcome::Repeated(_) => {
+                let now = self.clock.now();
+                self.registrar.issuer_status(issuer, now).await?
+            }
         };
-        Ok(Json(shown(status.map_err(|it: RegistrarError| it)?)))
+        Ok(Json(shown(status)))
     }
 }
 

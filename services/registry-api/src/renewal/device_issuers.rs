@@ -53,17 +53,13 @@ impl DeviceIssuers {
         })
     }
 
-    /// Reads the files again, and gives the trust domains if they have changed. Content that can't be used changes
-    /// nothing and is told once. It blocks.
+    /// Reads the files again, and gives the trust domains if they have changed. Files that can't be used change nothing
+    /// and are told of once. It blocks.
     pub(crate) fn reload(&self) -> Option<Arc<TrustDomains>> {
-        let texts = read_texts(&self.config).ok()?;
-        if texts == self.current.load().texts {
-            self.fault.store(false, Ordering::Relaxed);
-            return None;
-        }
-        match Loaded::read(&self.config) {
-            Ok(loaded) => {
+        match self.read_changed() {
+            Ok(changed) => {
                 self.fault.store(false, Ordering::Relaxed);
+                let loaded = changed?;
                 let domains = Arc::clone(&loaded.domains);
                 self.current.store(Arc::new(loaded));
                 Some(domains)
@@ -73,12 +69,19 @@ impl DeviceIssuers {
                     let error: &dyn std::error::Error = error.as_ref();
                     tracing::warn!(
                         error,
-                        "the files of the trust domains' issuers changed and can't be used; going on with those before"
+                        "the files of the trust domains' issuers can't be used; going on with what was read before"
                     );
                 }
                 None
             }
         }
+    }
+
+    fn read_changed(&self) -> anyhow::Result<Option<Loaded>> {
+        if read_texts(&self.config)? == self.current.load().texts {
+            return Ok(None);
+        }
+        Loaded::read(&self.config).map(Some)
     }
 
     /// The certificates of the issuers of one trust domain, or of all.

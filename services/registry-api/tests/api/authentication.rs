@@ -6,7 +6,7 @@ use reqwest::{Identity, Method};
 use serde_json::json;
 
 use crate::certificates::issue;
-use crate::support::{Answer, World, client_builder, now};
+use crate::support::{Answer, World, client_builder, now, until};
 
 const PATHS: &[(&str, &str)] = &[
     ("GET", "/v1/devices"),
@@ -83,13 +83,7 @@ async fn a_key_that_another_process_revokes_counts_for_a_moment_only() {
         ..crate::support::act()
     };
     world.registrar.revoke_api_key(&key.id, &act).await.unwrap();
-    for _ in 0..300 {
-        if api.get("/v1/devices").await.status == 401 {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    panic!("a revoked key still counts");
+    until(async || api.get("/v1/devices").await.status == 401).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

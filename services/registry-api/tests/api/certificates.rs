@@ -1,30 +1,18 @@
 //! Issuing, finding and revoking certificates.
 
+use leafgate_access::{Role, Scope};
 use leafgate_identity::{Fingerprint, SpkiHash};
 use leafgate_testkit::scratch_ca::ScratchCa;
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::KeyPair;
 use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::support::requests::{csr, csr_of, der_of};
 use crate::support::{Api, World};
-
-/// A certificate request of a new P-256 key.
-pub(crate) fn csr() -> String {
-    csr_of(&KeyPair::generate().unwrap())
-}
-
-pub(crate) fn csr_of(key: &KeyPair) -> String {
-    let params = CertificateParams::default();
-    params.serialize_request(key).unwrap().pem().unwrap()
-}
 
 pub(crate) async fn issue(api: &Api, id: &str) -> Value {
     let path = format!("/v1/devices/{id}/certificates");
     api.post(&path, json!({ "csr": csr() })).await.expect(201)
-}
-
-pub(crate) fn der_of(pem: &str) -> Vec<u8> {
-    pem::parse(pem).unwrap().into_contents()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -300,6 +288,14 @@ async fn a_trust_domain_of_another_authority_gets_none_here() {
         detail.contains("default") && detail.contains("other"),
         "{detail}"
     );
+    // Who may register nothing is told of no domain.
+    let (_, viewer) = world.key(&[Role::Viewer], Scope::everything()).await;
+    let body = json!({ "id": "0001", "device_type": "pump" });
+    let refused = viewer.post("/v1/devices", body).await;
+    refused.problem("role-insufficient");
+    let body = json!({ "name": "x", "admits": { "ids": ["0001"] }, "device_type": "pump" });
+    let refused = viewer.post("/v1/enrolment-tokens", body).await;
+    refused.problem("role-insufficient");
     register("0001", Some("other")).await.expect(201);
     register("0002", Some("default")).await.expect(201);
     let path = "/v1/devices/0001/certificates";
@@ -322,4 +318,30 @@ async fn a_trust_domain_of_another_authority_gets_none_here() {
     assert_eq!(ids("000").await, ["0001"]);
     assert_eq!(ids("device-000").await, ["0002"]);
     assert_eq!(ids("").await, ["0001", "0002"]);
+}
+
+/// What is an id in one trust domain may be the name of a device of another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_common_name_finds_those_alone_that_bear_it() {
+    let other = ScratchCa::root("another authority");
+    let sections = "[[trust_domain]]\nname = \"other\"\nissuers = [\"other.crt\"]\ncn_pattern = \"{id}.device.synadia.local\"\n";
+    let files = [("other.crt", other.certificate_pem())];
+    let world = World::start_with_files(sections, &files).await;
+    let api = &world.admin;
+    let mut issued = Vec::new();
+    for id in ["0001", "device-0001"] {
+        let body = json!({ "id": id, "device_type": "pump", "trust_domain": "default" });
+        api.post("/v1/devices", body).await.expect(201);
+        issued.push(issue(api, id).await);
+    }
+    for (name, bearer) in [
+        ("device-0001", &issued[0]),
+        ("device-device-0001", &issued[1]),
+    ] {
+        let path = format!("/v1/certificates?common_name={name}.device.synadia.local");
+        let list = api.get(&path).await.expect(200);
+        let found = list["certificates"].as_array().unwrap();
+        assert_eq!(found.len(), 1, "{name}");
+        assert_eq!(found[0]["serial"], bearer["serial"], "{name}");
+    }
 }

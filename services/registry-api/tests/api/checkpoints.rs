@@ -1,14 +1,12 @@
 //! Signed checkpoints of the audit trail.
 
-use std::time::Duration;
-
 use leafgate_access::{Role, Scope};
 use leafgate_registrar::CheckpointKey;
 use leafgate_registry::Epoch;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{PATIENCE, World, act, at_site, config};
+use crate::support::{World, act, at_site, config, eventually};
 
 const SECTION: &str = "[audit]\ncheckpoint_key_file = \"KEY\"\ncheckpoint_dir = \"DIR\"\ncheckpoint_interval_secs = 1";
 
@@ -26,20 +24,13 @@ async fn signing() -> (TempDir, World) {
 
 /// Waits until there is a checkpoint of an event from this number on.
 async fn signed(world: &World, seq: u64) -> Vec<Value> {
-    let mut waited = Duration::ZERO;
-    loop {
+    eventually(async || {
         let list = world.admin.get("/v1/audit/checkpoints").await.expect(200);
         let list = list["checkpoints"].as_array().unwrap().clone();
-        if list
-            .last()
-            .is_some_and(|last| last["seq"].as_u64().unwrap() >= seq)
-        {
-            return list;
-        }
-        assert!(waited < PATIENCE, "{list:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        waited += Duration::from_millis(50);
-    }
+        let last = list.last()?["seq"].as_u64().unwrap();
+        (last >= seq).then_some(list)
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

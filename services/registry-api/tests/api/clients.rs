@@ -110,7 +110,7 @@ async fn other_certificates_open_nothing() {
         .problem("credentials-invalid");
     // Nor is a client a device.
     let watch = holding(&world, &ca, &client("watch"));
-    let csr = crate::certificates::csr();
+    let csr = crate::support::requests::csr();
     let answer = watch.post("/v1/renew", json!({ "csr": csr })).await;
     assert_eq!(answer.status, 403, "{}", answer.text);
     issue(&world.admin, "watch").await;

@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::process::Command;
 
 use crate::certificates::issue;
-use crate::nats::Cluster;
+use crate::cluster::Cluster;
 use crate::support::{World, now, write_secret};
 
 const EXAMPLES: &str = "8";

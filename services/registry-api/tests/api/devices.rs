@@ -128,7 +128,7 @@ async fn a_version_that_is_no_more_is_not_changed() {
         Answer::of(request).await
     };
     assert_eq!(patch("\"1\"", "valve").await.expect(200)["version"], 2);
-    for stale in ["\"1\"", "\"7\"", "W/\"2\"", "\"abc\""] {
+    for stale in ["\"1\"", "\"7\"", "W/\"2\"", "\"abc\"", "\"+2\"", "\"02\""] {
         patch(stale, "gate").await.problem("version-mismatch");
     }
     for wrong in ["2", "\"1\", \"2\"", ""] {

@@ -1,136 +1,36 @@
 //! What is said when the store or the issuer fails in ways that real ones can't be made to.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use async_trait::async_trait;
-use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, UnixMs, Validity};
+use leafgate_identity::{SerialNumber, SpkiHash, UnixMs, Validity};
 use leafgate_pki::{
     Intermediate, IssueError, Issued, Issuer, OcspResponseData, PrepareError, Prepared, Profile,
     PublicKeyInfo, RevokedEntry, SignCrlError, SignOcspError,
 };
 use leafgate_registrar::Issuers;
-use leafgate_registry::{
-    Certificate, CertificateId, CertificateQuery, Change, CommitError, Crl, Cursor, DeviceRecord,
-    DeviceStore, Document, DocumentKind, DocumentName, Event, FeedPosition, NewCertificate, Page,
-    Query, StoreError,
-};
+use leafgate_registry::{CertificateId, Change, DeviceStore, NewCertificate};
 use leafgate_runtime::SystemClock;
-use leafgate_store_sql::SqliteStore;
+use leafgate_testkit::delaying_store::{DelayControl, DelayingStore, StoreFault};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::certificates::{csr, issue};
+use crate::certificates::issue;
+use crate::support::requests::csr;
 use crate::support::{Answer, World, act, captured_log};
 
-/// What fails at present.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    Nothing,
-    /// Commits are made, and the store says that it can't be reached.
-    AnswersLost,
-    /// Somebody else is always faster.
-    Conflicts,
-    /// Records can't be read.
-    Corrupt,
+/// What fails, and when.
+#[derive(Clone, Default)]
+struct Faults {
+    store: DelayControl,
     /// The issuer can't be reached.
-    IssuerGone,
-}
-
-/// The fault that store and issuer have in common.
-#[derive(Clone)]
-struct Faults(Arc<Mutex<Fault>>);
-
-impl Faults {
-    fn set(&self, fault: Fault) {
-        *self.0.lock().unwrap() = fault;
-    }
-
-    fn is(&self, fault: Fault) -> bool {
-        *self.0.lock().unwrap() == fault
-    }
-}
-
-struct FaultyStore {
-    inner: SqliteStore,
-    faults: Faults,
-}
-
-#[async_trait]
-impl DeviceStore for FaultyStore {
-    async fn load(&self, id: &DeviceId) -> Result<Option<DeviceRecord>, StoreError> {
-        if self.faults.is(Fault::Corrupt) {
-            let what = format!("device {id} is in the state half-open");
-            return Err(StoreError::Corrupt { what });
-        }
-        self.inner.load(id).await
-    }
-
-    async fn find(&self, query: &Query) -> Result<Page<DeviceRecord, DeviceId>, StoreError> {
-        self.inner.find(query).await
-    }
-
-    async fn find_certificates(
-        &self,
-        query: &CertificateQuery,
-    ) -> Result<Page<Certificate, CertificateId>, StoreError> {
-        self.inner.find_certificates(query).await
-    }
-
-    async fn crl(&self, issuer: &SpkiHash) -> Result<Option<Crl>, StoreError> {
-        self.inner.crl(issuer).await
-    }
-
-    async fn document(
-        &self,
-        kind: DocumentKind,
-        name: &DocumentName,
-    ) -> Result<Option<Document>, StoreError> {
-        self.inner.document(kind, name).await
-    }
-
-    async fn documents(
-        &self,
-        kind: DocumentKind,
-        after: Option<&Cursor<DocumentName>>,
-        limit: usize,
-    ) -> Result<Page<Document, DocumentName>, StoreError> {
-        self.inner.documents(kind, after, limit).await
-    }
-
-    async fn forget_expired(&self, now: UnixMs, limit: usize) -> Result<usize, StoreError> {
-        self.inner.forget_expired(now, limit).await
-    }
-
-    async fn commit(&self, changes: &[Change]) -> Result<FeedPosition, CommitError> {
-        if self.faults.is(Fault::Conflicts) {
-            let what = "a record".to_owned();
-            return Err(CommitError::Conflict { what });
-        }
-        let committed = self.inner.commit(changes).await?;
-        if self.faults.is(Fault::AnswersLost) {
-            let gone = std::io::Error::other("the connection to db.internal:5432 was reset");
-            return Err(StoreError::unavailable("db.internal:5432 is gone", gone).into());
-        }
-        Ok(committed)
-    }
-
-    async fn position(&self) -> Result<FeedPosition, StoreError> {
-        self.inner.position().await
-    }
-
-    async fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        self.inner.events_after(seq, limit).await
-    }
-
-    async fn wake(&self) {
-        self.inner.wake().await;
-    }
+    issuer_gone: Arc<AtomicBool>,
 }
 
 struct FaultyIssuer {
     inner: Arc<dyn Issuer>,
-    faults: Faults,
+    gone: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -153,7 +53,7 @@ impl Issuer for FaultyIssuer {
     }
 
     async fn issue(&self, prepared: Prepared) -> Result<Issued, IssueError> {
-        if self.faults.is(Fault::IssuerGone) {
+        if self.gone.load(Ordering::SeqCst) {
             return Err(IssueError::Unavailable("pki.internal is gone".into()));
         }
         self.inner.issue(prepared).await
@@ -166,7 +66,7 @@ impl Issuer for FaultyIssuer {
         now: UnixMs,
         next_update: UnixMs,
     ) -> Result<Vec<u8>, SignCrlError> {
-        if self.faults.is(Fault::IssuerGone) {
+        if self.gone.load(Ordering::SeqCst) {
             return Err(SignCrlError::Unavailable("pki.internal is gone".into()));
         }
         self.inner.sign_crl(entries, number, now, next_update).await
@@ -178,18 +78,17 @@ impl Issuer for FaultyIssuer {
 }
 
 async fn world() -> (World, Faults) {
-    let faults = Faults(Arc::new(Mutex::new(Fault::Nothing)));
-    let (of_store, of_issuers) = (faults.clone(), faults.clone());
-    let store = |inner| -> Arc<dyn DeviceStore> {
-        let faults = of_store;
-        Arc::new(FaultyStore { inner, faults })
-    };
+    let faults = Faults::default();
+    let control = faults.store.clone();
+    let store =
+        |inner| -> Arc<dyn DeviceStore> { Arc::new(DelayingStore::new(Arc::new(inner), control)) };
     let issuers = |issuers: Issuers| {
-        let faulty = |inner| {
-            let faults = of_issuers.clone();
-            Arc::new(FaultyIssuer { inner, faults })
+        let first = |intermediate| {
+            Arc::new(FaultyIssuer {
+                inner: issuers.of(intermediate).swap_remove(0),
+                gone: Arc::clone(&faults.issuer_gone),
+            })
         };
-        let first = |intermediate| faulty(issuers.of(intermediate).swap_remove(0));
         Issuers::new(first(Intermediate::Devices), first(Intermediate::Servers))
     };
     let clock = Arc::new(SystemClock::start());
@@ -210,7 +109,7 @@ async fn a_write_of_unknown_outcome_can_be_repeated_with_its_key() {
             .header("x-request-id", "unknown-outcome");
         Answer::of(request).await
     };
-    faults.set(Fault::AnswersLost);
+    faults.store.set_fault(Some(StoreFault::AnswersLost));
     let answer = disable().await;
     answer.problem("outcome-unknown");
     assert!(!answer.text.contains("db.internal"), "{}", answer.text);
@@ -219,7 +118,7 @@ async fn a_write_of_unknown_outcome_can_be_repeated_with_its_key() {
         .lines()
         .filter(|line| line.contains("db.internal:5432 was reset"));
     assert!(told.next().unwrap().contains("unknown-outcome") && told.next().is_none());
-    faults.set(Fault::Nothing);
+    faults.store.set_fault(None);
     assert_eq!(disable().await.expect(200)["state"], "disabled");
 }
 
@@ -227,15 +126,15 @@ async fn a_write_of_unknown_outcome_can_be_repeated_with_its_key() {
 async fn what_others_keep_changing_is_left_and_what_is_broken_is_not_told() {
     let (world, faults) = world().await;
     let api = &world.admin;
-    faults.set(Fault::Conflicts);
+    faults.store.set_fault(Some(StoreFault::Conflicts));
     api.post("/v1/devices/0001/disable", json!({}))
         .await
         .problem("busy");
-    faults.set(Fault::Corrupt);
+    faults.store.set_fault(Some(StoreFault::Corrupt));
     let answer = api.get("/v1/devices/0001").await;
     answer.problem("internal");
     assert!(!answer.text.contains("half-open"), "{}", answer.text);
-    faults.set(Fault::Nothing);
+    faults.store.set_fault(None);
     assert_eq!(
         api.get("/v1/devices/0001").await.expect(200)["state"],
         "active"
@@ -247,7 +146,7 @@ async fn an_issuer_that_is_gone_signs_nothing_and_delays_no_revocation() {
     let (world, faults) = world().await;
     let api = &world.admin;
     issue(api, "0001").await;
-    faults.set(Fault::IssuerGone);
+    faults.issuer_gone.store(true, Ordering::SeqCst);
     let path = "/v1/devices/0001/certificates";
     let answer = api.post(path, json!({ "csr": csr() })).await;
     answer.problem("issuer-unavailable");

@@ -4,11 +4,13 @@
 mod api_keys;
 mod authentication;
 mod bulk;
+mod bulk_changes;
 mod bulk_outage;
 mod certificates;
 mod checkpoints;
 mod client_lists;
 mod clients;
+mod cluster;
 mod described;
 mod devices;
 mod events;

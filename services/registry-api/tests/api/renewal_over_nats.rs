@@ -6,12 +6,13 @@ use data_encoding::HEXLOWER;
 use futures::StreamExt;
 use leafgate_api::ProblemDocument;
 use leafgate_registry::{CertificateStatus, DeviceStore, EventKind};
-use rcgen::{CertificateParams, DnType, KeyPair};
+use rcgen::KeyPair;
 use serde_json::{Value, json};
 
-use crate::certificates::{csr_of, der_of};
-use crate::nats::{Cluster, eventually, record};
-use crate::support::{PATIENCE, World};
+use crate::cluster::Cluster;
+use crate::nats::record;
+use crate::support::requests::{csr_named, csr_of, der_of};
+use crate::support::{PATIENCE, World, eventually};
 
 /// A registry with a device that holds a certificate and a session.
 struct Stage {
@@ -25,7 +26,7 @@ struct Stage {
 impl Stage {
     async fn start() -> Self {
         let cluster = Cluster::start().await;
-        let world = World::start_with(&cluster.sections()).await;
+        let world = cluster.world().await;
         world.admin.register("0001", "pump", None).await;
         let key = KeyPair::generate().unwrap();
         let path = "/v1/devices/0001/certificates";
@@ -72,13 +73,7 @@ impl Stage {
 /// A certificate request by `key` that names the new request.
 fn proof(key: &KeyPair, csr: &str) -> String {
     let named = HEXLOWER.encode(digest(&SHA256, &der_of(csr)).as_ref());
-    request_named(key, &named)
-}
-
-fn request_named(key: &KeyPair, name: &str) -> String {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.serialize_request(key).unwrap().pem().unwrap()
+    csr_named(key, &named, None)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,7 +149,7 @@ async fn a_session_without_the_key_gets_nothing() {
         // What the device's key has signed for something else.
         json!({ "csr": csr, "proof": csr_of(&stage.key) }),
         json!({ "csr": csr, "proof": proof(&stage.key, &another) }),
-        json!({ "csr": csr, "proof": request_named(&stage.key, "device-0001.device.synadia.local") }),
+        json!({ "csr": csr, "proof": csr_named(&stage.key, "device-0001.device.synadia.local", None) }),
     ] {
         let (kind, _) = stage.refused(&request).await;
         assert_eq!(kind, "renewal-refused", "{request}");
@@ -189,13 +184,21 @@ async fn what_does_not_count_renews_nothing() {
 async fn hostile_payloads_are_refused() {
     let stage = Stage::start().await;
     let csr = csr_of(&stage.key);
-    let broken = csr.replace("MI", "MA");
+    let (broken, other) = (
+        csr.replace("MI", "MA"),
+        csr_of(&KeyPair::generate().unwrap()),
+    );
     for (request, expected) in [
         (json!(7), "request-malformed"),
         (json!({}), "request-malformed"),
         (json!({ "csr": csr, "id": "0002" }), "request-malformed"),
         (json!({ "csr": "" }), "certificate-request-refused"),
         (json!({ "csr": broken }), "certificate-request-refused"),
+        // The proof is about the first, and what is signed may be neither.
+        (
+            json!({ "csr": format!("{csr}{other}"), "proof": proof(&stage.key, &csr) }),
+            "certificate-request-refused",
+        ),
         (
             json!({ "csr": csr, "proof": "x" }),
             "certificate-request-refused",

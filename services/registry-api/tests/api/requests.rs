@@ -109,6 +109,11 @@ async fn a_body_is_json_and_nothing_else() {
             .status,
         201
     );
+    // A body that may be left out may still not be null.
+    let revoke = api.request(Method::POST, "/v1/devices/0001/revoke");
+    Answer::of(revoke.json(&Value::Null))
+        .await
+        .problem("request-malformed");
     let patch = api
         .request(Method::PATCH, "/v1/devices/0001")
         .header("content-type", "application/merge-patch+json")

@@ -1,12 +1,10 @@
 //! What is revoked over the API is on the lists and in the answers by the time that the API answers.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 use crate::certificates::issue;
-use crate::support::World;
+use crate::support::{World, tools};
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap()
@@ -26,28 +24,11 @@ async fn listed(world: &World) -> Vec<String> {
         .collect()
 }
 
-/// What openssl is told of a certificate.
+/// What openssl is told of a device's certificate.
 fn ocsp(world: &World, certificate: &str) -> String {
-    let at = |name: &str| world.folder.path().join(name);
-    std::fs::write(at("asked.crt"), certificate).unwrap();
-    let asked = Command::new("openssl")
-        .args(["ocsp", "-issuer"])
-        .arg(at("ca/devices.crt"))
-        .arg("-cert")
-        .arg(at("asked.crt"))
-        .arg("-CAfile")
-        .arg(at("ca/root.crt"))
-        .args(["-url", &format!("http://{}/ocsp", world.status)])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&asked.stdout).into_owned();
-    let also = String::from_utf8_lossy(&asked.stderr);
-    assert!(also.contains("Response verify OK"), "{said}{also}");
-    let line = said
-        .lines()
-        .find(|line| line.contains("asked.crt: "))
-        .unwrap();
-    line.rsplit(": ").next().unwrap().to_owned()
+    let folder = world.folder.path();
+    let issuer = std::fs::read_to_string(folder.join("ca/devices.crt")).unwrap();
+    tools::ocsp(folder, world.status, &issuer, certificate)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,8 @@ use leafgate_access::{Role, Scope};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::certificates::{csr, issue};
+use crate::certificates::issue;
+use crate::support::requests::csr;
 use crate::support::{Answer, Api, World, at_site};
 
 /// A device in the north, one in the south, and one that may be anywhere.

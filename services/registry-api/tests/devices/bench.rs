@@ -7,10 +7,11 @@ use std::time::Duration;
 use leafgate_identity::{DeviceId, Fingerprint, UnixMs};
 use leafgate_registry_api::Addresses;
 use leafgate_runtime::{Clock, SystemClock};
-use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+use rcgen::KeyPair;
 use reqwest::{Client, Identity};
 use serde_json::{Value, json};
 
+use crate::support::requests::{csr_named, csr_of};
 use crate::support::{Answer, Api, World, client_builder};
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -62,6 +63,7 @@ impl Bench {
             ahead_ms: AtomicI64::new(0),
         });
         let (world, addresses) = World::start_by(clock.clone(), sections, files).await;
+        world.wait_for_lists().await;
         Self {
             world,
             addresses,
@@ -198,32 +200,4 @@ impl Device {
         let blocks = pem::parse_many(&self.chain).unwrap();
         blocks[0].contents().to_vec()
     }
-}
-
-/// A certificate request (PEM) without names.
-pub(crate) fn csr_of(key: &KeyPair) -> String {
-    let params = CertificateParams::default();
-    params.serialize_request(key).unwrap().pem().unwrap()
-}
-
-/// A certificate request (PEM) with a common name, and a DNS name if there is one.
-pub(crate) fn csr_named(key: &KeyPair, common_name: &str, dns_name: Option<&str>) -> String {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = Default::default();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, common_name);
-    params.subject_alt_names = dns_name
-        .map(|name| SanType::DnsName(name.try_into().unwrap()))
-        .into_iter()
-        .collect();
-    params.serialize_request(key).unwrap().pem().unwrap()
-}
-
-pub(crate) fn der_of(pem: &str) -> Vec<u8> {
-    pem::parse(pem).unwrap().into_contents()
-}
-
-pub(crate) fn pem_of(label: &str, der: &[u8]) -> String {
-    pem::encode(&pem::Pem::new(label, der))
 }

@@ -6,8 +6,9 @@ use rcgen::PublicKeyData;
 use serde_json::json;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::bench::{Bench, Device, csr_of, der_of};
+use crate::bench::{Bench, Device};
 use crate::support::captured_log;
+use crate::support::requests::{csr_of, der_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_device_is_registered_and_gets_its_certificate_once() {

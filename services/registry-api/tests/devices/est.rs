@@ -11,7 +11,9 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::bench::{Bench, DAY, Device, csr_named, csr_of, der_of};
+use crate::bench::{Bench, DAY, Device};
+use crate::support::requests::{csr_named, csr_of, der_of};
+use crate::support::tools::openssl;
 use crate::support::{Answer, Api};
 
 const EST: &str = "/.well-known/est";
@@ -26,7 +28,7 @@ pub(crate) fn certificates_in(answer: &Answer) -> Vec<Vec<u8>> {
     assert_eq!(answer.header("content-transfer-encoding"), "base64");
     assert!(answer.text.lines().all(|line| line.len() <= 76));
     let der = BASE64_MIME.decode(answer.text.as_bytes()).unwrap();
-    let pem = crate::est_openssl::openssl(&["pkcs7", "-inform", "DER", "-print_certs"], &der);
+    let pem = openssl(&["pkcs7", "-inform", "DER", "-print_certs"], &der);
     let pem = String::from_utf8(pem).unwrap();
     let blocks = pem::parse_many(pem).unwrap();
     blocks.into_iter().map(pem::Pem::into_contents).collect()

@@ -1,32 +1,11 @@
 //! EST by hand with OpenSSL alone: its requests, its TLS, its reading of the answers.
 
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::json;
 
 use crate::bench::Bench;
-
-/// What `openssl` makes of this input; it must succeed.
-pub(crate) fn openssl(args: &[&str], input: &[u8]) -> Vec<u8> {
-    let mut running = Command::new("openssl")
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("these tests need openssl on PATH");
-    running.stdin.take().unwrap().write_all(input).unwrap();
-    let ended = running.wait_with_output().unwrap();
-    let complaint = String::from_utf8_lossy(&ended.stderr);
-    assert!(
-        ended.status.success(),
-        "openssl {}: {complaint}",
-        args.join(" ")
-    );
-    ended.stdout
-}
+use crate::support::tools::openssl;
 
 struct Shell<'a> {
     bench: &'a Bench,

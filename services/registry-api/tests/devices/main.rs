@@ -10,9 +10,10 @@ mod proxied;
 mod races;
 mod renewal;
 mod renewal_refused;
+mod rotating;
 mod rotation;
 mod service_renewal;
-#[path = "../api/support.rs"]
+#[path = "../api/support/mod.rs"]
 #[expect(dead_code, reason = "shared with the tests of the rest of the API")]
 mod support;
 mod tokens;

@@ -8,7 +8,8 @@ use serde_json::json;
 use leafgate_registry_api::{Config, Setup};
 use leafgate_runtime::Environment;
 
-use crate::bench::{Bench, Device, csr_of};
+use crate::bench::{Bench, Device};
+use crate::support::requests::csr_of;
 use crate::support::{Answer, captured_log, client, config};
 
 const TRUSTED: &str =

@@ -1,171 +1,21 @@
 //! Issuers that follow one another under a running service.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use leafgate_access::{Role, Scope};
-use leafgate_identity::{SpkiHash, spki_hash_of_certificate_pem};
-use leafgate_pki::{CaDirectory, Intermediate, RootAuthority};
+use leafgate_identity::SpkiHash;
+use leafgate_pki::{CaDirectory, Intermediate};
 use leafgate_registry_api::{RegistryService, Setup};
 use leafgate_runtime::{LogFormat, LogOutput, Shutdown};
 use rcgen::KeyPair;
 use serde_json::{Value, json};
-use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
-use crate::bench::{Bench, DAY, Device, der_of};
-use crate::support::{Api, PATIENCE, at_site, authority, captured_log, config, now};
-
-impl Bench {
-    fn ca(&self) -> CaDirectory {
-        CaDirectory::open(&self.world.folder.path().join("ca")).unwrap()
-    }
-
-    /// The issuers of devices that the API tells of.
-    async fn device_issuers(&self) -> Vec<Value> {
-        device_issuers(&self.world.admin).await
-    }
-
-    /// Prepares the next issuer of devices in the folder, and waits until the service knows it.
-    async fn prepared(&self) -> (SpkiHash, SpkiHash) {
-        let old = self.device_issuers().await[0]["issuer"].clone();
-        let new = prepare(&self.ca());
-        let known = async || {
-            let all = self.device_issuers().await;
-            all.iter()
-                .any(|it| it["issuer"] == json!(new) && it["since"].is_string())
-        };
-        until(known).await;
-        (serde_json::from_value(old).unwrap(), new)
-    }
-
-    async fn activate(&self, issuer: &SpkiHash) -> Value {
-        let path = format!("/v1/issuers/{issuer}/activate");
-        let activated = self.world.admin.post(&path, json!({ "now": true }));
-        activated.await.expect(200)
-    }
-
-    async fn retire(&self, issuer: &SpkiHash) -> Value {
-        let path = format!("/v1/issuers/{issuer}/retire");
-        self.world.admin.post(&path, json!({})).await.expect(200)
-    }
-
-    /// The certificates that EST says are to be trusted.
-    async fn est_certificates(&self) -> Vec<SpkiHash> {
-        let asked = self.world.admin.anonymous();
-        let body = asked.get("/.well-known/est/cacerts").await;
-        assert_eq!(body.status, 200);
-        let body = body.text.replace(['\r', '\n'], "");
-        let der = data_encoding::BASE64.decode(body.as_bytes()).unwrap();
-        let file = self.write("cacerts.p7", &der);
-        let file = file.to_str().unwrap();
-        let args = ["pkcs7", "-inform", "DER", "-print_certs", "-in", file];
-        let blocks = pem::parse_many(openssl(&args)).unwrap();
-        let hashes = blocks.iter().map(|it| {
-            spki_hash_of_certificate_pem(&pem::encode_config(
-                it,
-                pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF),
-            ))
-        });
-        hashes.map(Result::unwrap).collect()
-    }
-
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.world.folder.path().join(name);
-        fs::write(&path, content).unwrap();
-        path
-    }
-
-    /// What openssl makes of the OCSP answer about a certificate of this issuer.
-    fn ocsp(&self, issuer_pem: &str, chain: &str) -> String {
-        let issuer = self.write("asked-issuer.crt", issuer_pem);
-        let certificate = self.write("asked.crt", chain);
-        let url = format!("http://{}/ocsp", self.world.status);
-        let root = self.ca().root_certificate();
-        let asked = Command::new("openssl")
-            .args(["ocsp", "-issuer", issuer.to_str().unwrap()])
-            .args(["-cert", certificate.to_str().unwrap()])
-            .args(["-CAfile", root.to_str().unwrap(), "-url", &url])
-            .output()
-            .unwrap();
-        let also = String::from_utf8_lossy(&asked.stderr).into_owned();
-        let said = String::from_utf8_lossy(&asked.stdout).into_owned();
-        assert!(also.contains("Response verify OK"), "{said}{also}");
-        let line = said.lines().find(|it| it.contains("asked.crt: "));
-        line.unwrap().rsplit(": ").next().unwrap().to_owned()
-    }
-
-    /// Whether openssl accepts a device's chain, with the revocation lists that are served of its issuer and the root.
-    async fn verifies(&self, issuer: &SpkiHash, chain: &str) -> bool {
-        let mut lists = String::new();
-        for name in [issuer.to_string(), "root".to_owned()] {
-            let url = format!("http://{}/crl/{name}.crl", self.world.status);
-            let der = reqwest::get(url).await.unwrap().bytes().await.unwrap();
-            assert!(CertificateRevocationList::from_der(&der).is_ok(), "{name}");
-            lists.push_str(&leafgate_pki::crl_pem(&der));
-        }
-        let (list, certificate) = (
-            self.write("lists.pem", lists),
-            self.write("leaf.crt", chain),
-        );
-        let (root, devices) = (
-            self.ca().root_certificate(),
-            self.ca().certificate(Intermediate::Devices),
-        );
-        let at = |path: &Path| path.to_str().unwrap().to_owned();
-        let verified = Command::new("openssl")
-            .args(["verify", "-x509_strict", "-crl_check_all"])
-            .args(["-CAfile", &at(&root), "-untrusted", &at(&devices)])
-            .args(["-CRLfile", &at(&list), &at(&certificate)])
-            .output()
-            .unwrap();
-        let complaint = String::from_utf8_lossy(&verified.stderr).into_owned();
-        let is_revoked = complaint.contains("certificate revoked");
-        assert!(verified.status.success() || is_revoked, "{complaint}");
-        !is_revoked
-    }
-}
-
-async fn device_issuers(api: &Api) -> Vec<Value> {
-    let list = api.get("/v1/issuers").await.expect(200);
-    let all = list["issuers"].as_array().unwrap().iter();
-    all.filter(|it| it["name"] == "devices").cloned().collect()
-}
-
-fn prepare(ca: &CaDirectory) -> SpkiHash {
-    let key = ca.path().join("root.key");
-    let root = RootAuthority::read_plain(&ca.root_certificate(), &key).unwrap();
-    let next = ca.prepare_next(Intermediate::Devices, &root, false, now());
-    next.unwrap().issuer
-}
-
-async fn until(mut holds: impl AsyncFnMut() -> bool) {
-    let held = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let held = tokio::time::timeout(PATIENCE, held).await;
-    held.expect("what is waited for comes");
-}
-
-fn openssl(args: &[&str]) -> String {
-    let done = Command::new("openssl").args(args).output().unwrap();
-    assert!(done.status.success(), "{args:?}: {done:?}");
-    String::from_utf8(done.stdout).unwrap()
-}
-
-fn issuer_of(issued: &Value) -> SpkiHash {
-    let chain = pem::parse_many(issued["chain"].as_str().unwrap()).unwrap();
-    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
-    let above = pem::encode_config(&chain[1], config);
-    let (_, leaf) = x509_parser::parse_x509_certificate(chain[0].contents()).unwrap();
-    let (_, issuer) = x509_parser::parse_x509_certificate(chain[1].contents()).unwrap();
-    leaf.verify_signature(Some(issuer.public_key())).unwrap();
-    spki_hash_of_certificate_pem(&above).unwrap()
-}
+use crate::bench::{Bench, DAY, Device};
+use crate::rotating::{device_issuers, issuer_of};
+use crate::support::requests::{csr_of, der_of};
+use crate::support::{Api, PATIENCE, at_site, authority, captured_log, config, until};
 
 fn states(issuers: &[Value]) -> Vec<(&str, &str)> {
     issuers
@@ -399,7 +249,8 @@ async fn a_registry_without_the_new_key_says_so_until_it_has_it() {
         body.text().await.unwrap().contains("the key of an issuer")
     };
     until(degraded).await;
-    assert!(captured_log().contains("this registry lacks the key of the issuer of devices"));
+    let told = "this registry lacks the key of the issuer of devices";
+    until(async || captured_log().contains(told)).await;
     assert_eq!(issuer_of(&sign(&bench.world.admin).await.expect(201)), new);
 
     copy(
@@ -411,7 +262,7 @@ async fn a_registry_without_the_new_key_says_so_until_it_has_it() {
     assert_eq!(issuer_of(&again), new);
     // What the first one activates, the second follows.
     bench.activate(&old).await;
-    let body = json!({ "csr": crate::bench::csr_of(&KeyPair::generate().unwrap()) });
+    let body = json!({ "csr": csr_of(&KeyPair::generate().unwrap()) });
     let signed = second.post("/v1/devices/0001/certificates", body).await;
     assert_eq!(issuer_of(&signed.expect(201)), old);
     shutdown.cancel();
@@ -438,6 +289,27 @@ async fn what_is_removed_is_told_of_no_more() {
     let device = bench.enrolled("0001").await;
     bench.change("0001", "revoke").await;
     assert!(!bench.verifies(&new, &device.chain).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn issuers_whose_file_is_gone_go_on_and_that_is_told() {
+    let bench = Bench::start().await;
+    let device = bench.enrolled("0001").await;
+    let file = bench.ca().certificate(Intermediate::Devices);
+    let aside = file.with_extension("aside");
+    fs::rename(&file, &aside).unwrap();
+    let named = file.display().to_string();
+    until(async || {
+        let log = captured_log();
+        let mut told = log.lines().filter(|line| line.contains(&named));
+        told.any(|line| line.contains("the files of the trust domains' issuers can't be used"))
+    })
+    .await;
+    device.renew(&bench).await.expect(200);
+    assert_eq!(bench.est_certificates().await.len(), 2);
+    fs::rename(&aside, &file).unwrap();
+    let (_, new) = bench.prepared().await;
+    until(async || bench.est_certificates().await.contains(&new)).await;
 }
 
 /// Copies a folder's files, and those of the folders in it.

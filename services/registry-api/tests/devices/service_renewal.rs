@@ -10,7 +10,8 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::bench::{Bench, DAY, HOUR, csr_of, der_of};
+use crate::bench::{Bench, DAY, HOUR};
+use crate::support::requests::{csr_of, der_of};
 use crate::support::{Answer, act, captured_log};
 
 /// A part of the installation with its files.

@@ -1,3 +1,10 @@
+//! The real service on real sockets, and what tests do with it.
+
+mod client;
+mod log;
+pub(crate) mod requests;
+pub(crate) mod tools;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -17,14 +24,16 @@ use leafgate_registry_api::{
 use leafgate_runtime::{Clock, Environment, LogFormat, LogOutput, Shutdown, SystemClock};
 use leafgate_store_sql::SqliteStore;
 use leafgate_testkit::scratch_ca::{ExtendedKeyUsagePurpose, ScratchCa, ScratchLeaf};
-use reqwest::{Certificate, Client, Method, RequestBuilder, Response};
 use secrecy::ExposeSecret;
-use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
+pub(crate) use self::client::{Answer, Api, client, client_builder, connect, trusting};
+use self::log::capture_log;
+pub(crate) use self::log::captured_log;
+
 /// How long a test waits for what must come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A registry API that runs in this process, and what tests do with it.
 pub(crate) struct World {
@@ -40,44 +49,6 @@ pub(crate) struct World {
     /// Bears the first admin's key.
     pub(crate) admin: Api,
     _log: LogOutput,
-}
-
-/// Everything that was logged in this process since the first world began.
-static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-struct Captured;
-
-impl std::io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        LOG.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Captures all that our own crates log, down to the finest.
-fn capture_log() {
-    let filter = "off,leafgate_access=trace,leafgate_registrar=trace,leafgate_registry_api=trace,leafgate_store_sql=trace";
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(false)
-        .with_writer(|| Captured)
-        .try_init();
-}
-
-pub(crate) fn captured_log() -> String {
-    String::from_utf8(LOG.lock().unwrap().clone()).unwrap()
-}
-
-/// Somebody who calls the API.
-#[derive(Clone)]
-pub(crate) struct Api {
-    pub(crate) client: Client,
-    pub(crate) base: String,
-    pub(crate) key: Option<String>,
 }
 
 pub(crate) fn now() -> UnixMs {
@@ -247,6 +218,25 @@ impl World {
     }
 }
 
+/// Polls until `probe` finds something.
+pub(crate) async fn eventually<T>(mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let polling = async {
+        loop {
+            if let Some(found) = probe().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let found = tokio::time::timeout(PATIENCE, polling).await;
+    found.expect("what is waited for comes")
+}
+
+/// Polls until something holds.
+pub(crate) async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    eventually(async || holds().await.then_some(())).await;
+}
+
 pub(crate) fn act() -> Act {
     Act {
         actor: Actor::parse("test").unwrap(),
@@ -354,143 +344,4 @@ fn registrar(store: &SqliteStore, issuers: &Issuers) -> Registrar {
     }]);
     let domains = Arc::new(domains.unwrap());
     Registrar::new(Arc::new(store.clone()), issuers.clone(), domains, || 7)
-}
-
-pub(crate) fn client(ca: &ScratchCa) -> Client {
-    client_builder(ca).build().unwrap()
-}
-
-pub(crate) fn client_builder(ca: &ScratchCa) -> reqwest::ClientBuilder {
-    let root = Certificate::from_pem(ca.certificate_pem().as_bytes()).unwrap();
-    Client::builder()
-        .tls_certs_only([root])
-        .timeout(PATIENCE)
-        .no_proxy()
-}
-
-impl Api {
-    /// Somebody else, by their key.
-    pub(crate) fn bearing(&self, key: &str) -> Self {
-        Self {
-            key: Some(key.to_owned()),
-            ..self.clone()
-        }
-    }
-
-    /// Somebody without a key.
-    pub(crate) fn anonymous(&self) -> Self {
-        Self {
-            key: None,
-            ..self.clone()
-        }
-    }
-
-    /// The same with another client.
-    pub(crate) fn through(&self, client: Client) -> Self {
-        Self {
-            client,
-            ..self.clone()
-        }
-    }
-
-    pub(crate) fn key(&self) -> &str {
-        self.key.as_deref().unwrap()
-    }
-
-    pub(crate) fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.base)
-    }
-
-    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.client.request(method, self.url(path));
-        match &self.key {
-            Some(key) => request.bearer_auth(key),
-            None => request,
-        }
-    }
-
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        Answer::of(self.request(Method::GET, path)).await
-    }
-
-    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
-        Answer::of(self.request(Method::POST, path).json(&body)).await
-    }
-
-    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
-        Answer::of(self.request(Method::PUT, path).json(&body)).await
-    }
-
-    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
-        Answer::of(self.request(Method::PATCH, path).json(&body)).await
-    }
-
-    pub(crate) async fn delete(&self, path: &str) -> Answer {
-        Answer::of(self.request(Method::DELETE, path)).await
-    }
-
-    /// Registers a device, which must succeed.
-    pub(crate) async fn register(&self, id: &str, device_type: &str, site: Option<&str>) -> Value {
-        let body = json!({ "id": id, "device_type": device_type, "site": site });
-        self.post("/v1/devices", body).await.expect(201)
-    }
-}
-
-/// An answer, read whole.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: reqwest::header::HeaderMap,
-    pub(crate) text: String,
-}
-
-impl Answer {
-    pub(crate) async fn of(request: RequestBuilder) -> Self {
-        Self::read(request.send().await.unwrap()).await
-    }
-
-    async fn read(response: Response) -> Self {
-        Self {
-            status: response.status().as_u16(),
-            headers: response.headers().clone(),
-            text: response.text().await.unwrap(),
-        }
-    }
-
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .unwrap_or_else(|| panic!("no {name} in {self:?}"))
-            .to_str()
-            .unwrap()
-    }
-
-    /// The JSON of an answer with this status.
-    #[track_caller]
-    pub(crate) fn expect(self, status: u16) -> Value {
-        assert_eq!(self.status, status, "{}", self.text);
-        serde_json::from_str(&self.text).unwrap()
-    }
-
-    /// The detail of a problem of this type, whose document must be whole.
-    #[track_caller]
-    pub(crate) fn problem(&self, name: &str) -> String {
-        let document: leafgate_api::ProblemDocument =
-            serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"));
-        assert_eq!(document.type_uri, format!("/problems/{name}"), "{self:?}");
-        assert_eq!(self.header("content-type"), "application/problem+json");
-        let kind = document.problem_type().unwrap();
-        assert_eq!(document.title, kind.title());
-        assert_eq!(
-            (document.status, self.status),
-            (kind.status(), kind.status())
-        );
-        assert_eq!(document.request_id, self.header("x-request-id"));
-        assert!(!document.detail.is_empty() && document.instance.starts_with('/'));
-        if matches!(self.status, 429 | 503) {
-            let secs: u64 = self.header("retry-after").parse().unwrap();
-            assert!(secs > 0);
-        }
-        document.detail
-    }
 }
