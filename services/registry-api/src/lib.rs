@@ -42,6 +42,7 @@ mod renewal;
 mod request_id;
 mod router;
 mod service;
+mod services;
 mod sessions;
 mod setup;
 pub mod status;

@@ -28,4 +28,5 @@ mod requests;
 mod revocations;
 mod scope;
 mod secrets;
+mod services;
 mod support;
