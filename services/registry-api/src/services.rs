@@ -102,7 +102,7 @@ fn described(name: String, request: &RequestServiceCertificate) -> Result<Servic
 }
 
 /// What is told of a certificate that was issued to a part of the installation.
-pub(crate) fn issued_to_service(credentials: &ServiceCredentials) -> IssuedCertificate {
+pub fn issued_to_service(credentials: &ServiceCredentials) -> IssuedCertificate {
     let issued = &credentials.issued;
     IssuedCertificate {
         certificate: issued.certificate_pem.clone(),

@@ -82,7 +82,7 @@ fn answer(credentials: &DeviceCredentials) -> Response {
 }
 
 /// What is told of a certificate that was issued.
-pub(crate) fn issued_certificate(credentials: &DeviceCredentials) -> IssuedCertificate {
+pub fn issued_certificate(credentials: &DeviceCredentials) -> IssuedCertificate {
     let DeviceCredentials {
         issued,
         private_key_pem,

@@ -67,7 +67,7 @@ async fn list_issuers(
     let issuers = app.registrar.issuers(app.clock.now()).await?;
     Ok(Json(IssuerList {
         root_certificate: app.authority.root_certificate_pem.clone(),
-        issuers: issuers.into_iter().map(shown).collect(),
+        issuers: issuers.into_iter().map(issuer_of).collect(),
     }))
 }
 
@@ -140,11 +140,12 @@ impl App {
             Outcome::Done(status) => Ok(status),
             Outcome::Repeated(_) => self.registrar.issuer_status(issuer, self.clock.now()).await,
         };
-        Ok(Json(shown(status.map_err(|it: RegistrarError| it)?)))
+        Ok(Json(issuer_of(status.map_err(|it: RegistrarError| it)?)))
     }
 }
 
-fn shown(status: IssuerStatus) -> Issuer {
+/// An issuer as the API shows it.
+pub fn issuer_of(status: IssuerStatus) -> Issuer {
     Issuer {
         name: status.intermediate.to_string(),
         issuer: status.issuer,
