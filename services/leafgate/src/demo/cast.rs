@@ -89,7 +89,8 @@ impl<'a> Cast<'a> {
         let registry = self.endpoints.registry.as_ref();
         let registry = registry.context("the site has no registry API")?;
         let (url, ca_file) = (&registry.registry_url, Some(&*self.endpoints.ca_file));
-        let admin = RegistryApi::open(url, ca_file, &registry.admin_token_file).map_err(told)?;
+        let admin = RegistryApi::open(url, ca_file, &registry.admin_token_file);
+        let admin = admin.map_err(|error| told(&error))?;
         let id = DeviceId::parse(id)?;
         let token = CreateEnrolmentToken {
             name: format!("demo-{id}"),
@@ -100,13 +101,14 @@ impl<'a> Cast<'a> {
             attributes: BTreeMap::new(),
             expires_at: None,
         };
-        let made = admin.create_enrolment_token(token).await.map_err(told)?;
+        let made = admin.create_enrolment_token(token).await;
+        let made = made.map_err(|error| told(&error))?;
         let key = KeyPairPem::generate()?;
         let csr = write_csr(&key.private_key_pem, id.as_str())?;
         let stem = self.credentials.join(id.as_str());
         let enrol = Enrol { id, csr };
         let enrolled = enrol_at(url, ca_file, &made.token.into(), &enrol).await;
-        let enrolled = enrolled.map_err(told)?;
+        let enrolled = enrolled.map_err(|error| told(&error))?;
         write_credentials(&stem, &enrolled.certificate.chain, &key.private_key_pem)?;
         Ok(enrolled.certificate.not_after)
     }
@@ -166,7 +168,7 @@ impl<'a> Cast<'a> {
     }
 }
 
-fn told(error: CliError) -> anyhow::Error {
+fn told(error: &CliError) -> anyhow::Error {
     anyhow::anyhow!("{}", error.message())
 }
 

@@ -46,8 +46,11 @@ struct Agent {
 
 impl Agent {
     fn start(desk: &Desk, line: &str) -> Self {
-        let mut child = desk
-            .command(line.split_whitespace())
+        Self::run(desk.command(line.split_whitespace()))
+    }
+
+    fn run(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -186,10 +189,10 @@ fn an_agent_ends_when_it_is_told_though_its_reload_hangs() {
     desk.write("reload.sh", "touch begun\nexec sleep 1000\n");
     let mut command = desk.command(AGENT.split_whitespace());
     command.args(["--renew-now", "--reload", "exec sh reload.sh"]);
-    let mut agent = command.stderr(Stdio::null()).spawn().unwrap();
+    let mut agent = Agent::run(command);
     eventually("the reload", || desk.path("begun").exists().then_some(()));
-    send(agent.id(), Signal::SIGTERM);
-    let status = eventually("the end of the agent", || agent.try_wait().unwrap());
+    send(agent.child.id(), Signal::SIGTERM);
+    let status = eventually("the end of the agent", || agent.child.try_wait().unwrap());
     assert!(status.success());
     // The next run makes up for it.
     let words = AGENT.split_whitespace();

@@ -368,10 +368,9 @@ fn an_import_whose_results_nobody_reads_is_not_done() {
     for desk in Desk::with_either() {
         desk.write("fleet.ndjson", &fleet(0, 3));
         let mut command = desk.command(["device", "import", "fleet.ndjson", "--output", "json"]);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        drop(child.stdout.take());
-        let done: Done = child.wait_with_output().unwrap().into();
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let done: Done = command.stdout(writer).output().unwrap().into();
         assert_eq!(done.exit, 1, "{done:#?}");
         assert!(done.stderr.contains("given up half-way"), "{done:#?}");
     }
