@@ -2,6 +2,7 @@
 
 mod access;
 mod bulk;
+mod described;
 mod events;
 mod failure;
 mod import;
@@ -18,8 +19,7 @@ use leafgate_api::{
     CertificateList, CreateApiKey, CreateEnrolmentToken, CreatedApiKey, CreatedEnrolmentToken,
     Device, DeviceList, Disconnected, EnrolmentToken, EnrolmentTokenList, Event, EventList,
     Explanation, HeldCertificate, ImportResult, IssuedCertificate, Issuer, IssuerList, PlanBulk,
-    ProblemType, RegisterDevice, ReplaceDevice, RequestCertificate, RequestServiceCertificate,
-    Revoke, ServiceProfile, SessionList,
+    ProblemType, RegisterDevice, ReplaceDevice, RequestCertificate, Revoke, SessionList,
 };
 use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, UnixMs};
 use leafgate_registrar::{Checkpoint, DeviceAction, RegistrarError, Service};
@@ -32,6 +32,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 pub(crate) use self::access::{Access, parse_url, random};
+use self::described::{filtered, name_of, requested};
 use self::request::Request;
 pub(crate) use self::tls::ClientCertificate;
 use super::{
@@ -395,57 +396,5 @@ impl Registry for RemoteRegistry {
 
     async fn revoke_enrolment_token(&self, id: &str) -> Result<EnrolmentToken, CliError> {
         self.post(&["enrolment-tokens", id, "revoke"]).read().await
-    }
-}
-
-/// A request for the devices that are meant.
-fn filtered(request: Request, filter: &DeviceFilter) -> Request {
-    let attribute = filter.attribute.as_ref();
-    request
-        .query("state", filter.state)
-        .query("device_type", filter.device_type.as_ref())
-        .query(
-            "attribute",
-            attribute.map(|(name, value)| format!("{name}={value}")),
-        )
-        .query("site", filter.site.as_ref())
-        .query("id_prefix", filter.id_prefix.as_ref())
-        .query("common_name_prefix", filter.common_name_prefix.as_ref())
-        .query("expires_by", filter.expires_by)
-}
-
-/// What paths and bodies call a part of the installation.
-fn requested(service: &Service, csr_pem: &str) -> (String, RequestServiceCertificate) {
-    let (profile, name, dns_names, ip_addresses) = match service {
-        Service::NatsServer {
-            dns_names,
-            ip_addresses,
-        } => {
-            let (name, further) = dns_names.split_first().map_or_else(
-                || (String::new(), Vec::new()),
-                |(name, further)| (name.clone(), further.to_vec()),
-            );
-            let profile = ServiceProfile::NatsServer;
-            (profile, name, further, ip_addresses.clone())
-        }
-        Service::NatsClient { name } => {
-            let profile = ServiceProfile::NatsClient;
-            (profile, name.clone(), Vec::new(), Vec::new())
-        }
-    };
-    let body = RequestServiceCertificate {
-        profile,
-        csr: csr_pem.to_owned(),
-        dns_names,
-        ip_addresses,
-    };
-    (name, body)
-}
-
-/// What paths call a certificate.
-fn name_of(serial: SerialNumber, issuer: Option<SpkiHash>) -> String {
-    match issuer {
-        Some(issuer) => format!("{issuer}:{serial}"),
-        None => serial.to_string(),
     }
 }
