@@ -14,6 +14,7 @@ mod explanation;
 mod issuer;
 mod problem;
 pub mod schema;
+mod service;
 mod session;
 
 pub use api_key::{ApiKey, ApiKeyList, CreateApiKey, CreatedApiKey};
@@ -35,4 +36,5 @@ pub use explanation::{
 };
 pub use issuer::{ActivateIssuer, Issuer, IssuerList, OutstandingCertificates};
 pub use problem::{ProblemDocument, ProblemType};
+pub use service::{RequestServiceCertificate, ServiceProfile};
 pub use session::{Disconnected, Session, SessionList};

@@ -36,7 +36,9 @@ impl Registrar {
         };
         for certificate in record.current_certificates().filter(early) {
             if let Some(fingerprint) = certificate.fingerprint
-                && let Some(issued) = self.handed_out(certificate, fingerprint).await?
+                && let Some(issued) = self
+                    .handed_out(Intermediate::Devices, certificate, fingerprint)
+                    .await?
             {
                 return Ok(Some(issued));
             }

@@ -43,6 +43,7 @@ mod requested;
 mod requests;
 mod revocation;
 mod rotation;
+mod service_again;
 mod service_renewal;
 mod services;
 mod signed;

@@ -39,10 +39,11 @@ impl Registrar {
         Ok(der.map(certificate_pem))
     }
 
-    /// What was handed out when this certificate was issued to a device; `None` if it is not kept, or if its issuer is
-    /// retired or unknown here.
+    /// What was handed out when this certificate was issued by such an intermediate; `None` if it is not kept, or if its
+    /// issuer is retired or unknown here.
     pub(crate) async fn handed_out(
         &self,
+        intermediate: Intermediate,
         certificate: &Certificate,
         fingerprint: Fingerprint,
     ) -> Result<Option<Issued>, RegistrarError> {
@@ -57,7 +58,7 @@ impl Registrar {
             return Err(StoreError::Corrupt { what }.into());
         }
         let certificate_pem = certificate_pem(der);
-        let issuer = self.issuing_certificate(Intermediate::Devices, &certificate.issuer);
+        let issuer = self.issuing_certificate(intermediate, &certificate.issuer);
         let Some(issuer_pem) = issuer.await? else {
             return Ok(None);
         };

@@ -208,8 +208,7 @@ async fn vault_authority(
     vault: &Vault,
     config: &Config,
 ) -> anyhow::Result<Authority> {
-    let base = config.status.url.as_deref().map(StatusUrl::parse);
-    let base = base.transpose()?;
+    let base = status_url(config)?;
     let open = async |mount: &str, role: &str| -> anyhow::Result<VaultIssuer> {
         let config = VaultIssuerConfig {
             mount: mount.to_owned(),
@@ -241,14 +240,22 @@ async fn vault_authority(
     })
 }
 
+/// What the status listener is reached under by those who check certificates, if certificates are to say so.
+///
+/// # Errors
+/// It is none.
+pub fn status_url(config: &Config) -> anyhow::Result<Option<StatusUrl>> {
+    let url = config.status.url.as_deref().map(StatusUrl::parse);
+    Ok(url.transpose()?)
+}
+
 fn embedded_authority(config: &Config) -> anyhow::Result<Authority> {
     let CaConfig::Dir(dir) = &config.ca else {
         bail!("[ca] names no folder");
     };
-    let base = config.status.url.as_deref().map(StatusUrl::parse);
     let folder = CaFolder {
         ca: CaDirectory::open(dir)?,
-        status: base.transpose()?,
+        status: status_url(config)?,
         read: Mutex::default(),
     };
     let ca = &folder.ca;
@@ -260,12 +267,31 @@ fn embedded_authority(config: &Config) -> anyhow::Result<Authority> {
     })
 }
 
-/// Loads every issuer of a CA whose key is in its folder.
+/// Loads every issuer of a CA whose key is in its folder; their certificates say where their status is, if `status` is
+/// what the status listener is reached under.
 ///
 /// # Errors
 /// A file of the CA is missing or can't be used.
-pub fn load_issuers(ca: &CaDirectory) -> Result<IssuerKeys, LoadCaError> {
-    keys(ca, |issuer| issuer)
+pub fn load_issuers(
+    ca: &CaDirectory,
+    status: Option<&StatusUrl>,
+) -> Result<IssuerKeys, LoadCaError> {
+    let finish = |issuer: EmbeddedCa| -> Arc<dyn Issuer> {
+        Arc::new(match status {
+            Some(base) => {
+                let urls = StatusUrls::under(base, issuer.spki());
+                issuer.with_status_urls(urls)
+            }
+            None => issuer,
+        })
+    };
+    let of = |intermediate| -> Result<Vec<Arc<dyn Issuer>>, LoadCaError> {
+        Ok(ca.load_all(intermediate)?.into_iter().map(finish).collect())
+    };
+    Ok(IssuerKeys {
+        devices: of(Intermediate::Devices)?,
+        servers: of(Intermediate::Servers)?,
+    })
 }
 
 /// The folder of an embedded CA, to which intermediates come and from which they go.
@@ -284,30 +310,10 @@ impl IssuerSource for CaFolder {
         if read.as_ref() == Some(&stamp) {
             return Ok(None);
         }
-        let keys = keys(&self.ca, |issuer| match &self.status {
-            Some(base) => {
-                let urls = StatusUrls::under(base, issuer.spki());
-                issuer.with_status_urls(urls)
-            }
-            None => issuer,
-        })?;
+        let keys = load_issuers(&self.ca, self.status.as_ref())?;
         *read = Some(stamp);
         Ok(Some(keys))
     }
-}
-
-fn keys(
-    ca: &CaDirectory,
-    finish: impl Fn(EmbeddedCa) -> EmbeddedCa,
-) -> Result<IssuerKeys, LoadCaError> {
-    let of = |intermediate| -> Result<Vec<Arc<dyn Issuer>>, LoadCaError> {
-        let all = ca.load_all(intermediate)?.into_iter();
-        Ok(all.map(|it| Arc::new(finish(it)) as _).collect())
-    };
-    Ok(IssuerKeys {
-        devices: of(Intermediate::Devices)?,
-        servers: of(Intermediate::Servers)?,
-    })
 }
 
 /// Opens the registry at `path`, making it where there is none.

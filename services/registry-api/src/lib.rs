@@ -42,19 +42,22 @@ mod renewal;
 mod request_id;
 mod router;
 mod service;
+mod services;
 mod sessions;
 mod setup;
 pub mod status;
 
+pub use certificates::issued_certificate;
 pub use checkpoints::AuditConfig;
 pub use clients::{ClientGrantConfig, ClientsConfig};
 pub use config::{
     CaConfig, CertificatesConfig, Config, HealthConfig, HttpConfig, LimitsConfig, PolicyConfig,
     ProxiedConfig, StatusConfig, VaultCaConfig,
 };
-pub use issuers::{Authority, IssuerSource};
+pub use issuers::{Authority, IssuerSource, issuer_of};
 pub use nats::NatsConfig;
 pub use oidc::{ClaimPath, OidcConfig, OidcGrantConfig, SigningAlgorithm};
 pub use router::openapi_document;
 pub use service::{Addresses, RegistryService};
+pub use services::issued_to_service;
 pub use setup::Setup;

@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use crate::renewal::{TrustedProxies, read_client, refuse_misread};
 use crate::{
     api_keys, audit, bulk, certificates, devices, enrol, enrolment_tokens, est, events, issuers,
-    meta, openapi, renewal, sessions,
+    meta, openapi, renewal, services, sessions,
 };
 
 /// The service behind the API's listener.
@@ -69,6 +69,7 @@ fn secured() -> OpenApiRouter<Arc<App>> {
         .merge(events::routes())
         .merge(audit::routes())
         .merge(issuers::routes())
+        .merge(services::routes())
 }
 
 /// What devices ask for on their own, which show themselves by an enrolment token or by their certificate.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::error::{CliError, Exit};
-use super::files::{draft_secret, explain_files};
+use super::files::{draft_secret, explain_files, publish_secret};
 use super::moment::{parse_duration, relative};
 use super::registry::{Part, Registry, RegistryAddress};
 use super::table::{self, Table, end_cell};
@@ -97,11 +97,9 @@ async fn create(
     };
     let CreatedApiKey { api_key, key } = registry.create_api_key(new).await?;
     let file = &arguments.out;
-    draft.publish(&format!("{key}\n")).map_err(|error| {
-        let id = &api_key.id;
-        let hint = format!("an API key was made and is lost: leafgate api-key revoke {id}");
-        CliError::file("write", file, &error).hint(hint)
-    })?;
+    let id = &api_key.id;
+    let lost = format!("an API key was made and is lost: leafgate api-key revoke {id}");
+    publish_secret(draft, &key, &lost)?;
     let view = CreatedView {
         api_key: &api_key,
         file,

@@ -106,16 +106,22 @@ impl Console {
         }
     }
 
-    /// Writes one of several results as it comes; to people only if it has something to say to them.
+    /// Writes one of several results of an act as it comes; to people only if it has something to say to them. An act
+    /// that ends early because nobody reads them is not done.
     pub(crate) fn show_some(
         &self,
         value: &impl Serialize,
         text: impl FnOnce(Style) -> Option<String>,
     ) -> Result<(), CliError> {
-        match self.format {
+        let written = match self.format {
             Format::Table => text(self.output).map_or(Ok(()), |text| self.print(&text)),
             Format::Json => self.print(&json(value, serde_json::to_string)?),
-        }
+        };
+        written.map_err(|error| match error.exit() {
+            Exit::Done => CliError::new(Exit::Wrong, "nobody reads the results: given up half-way")
+                .hint("run it again, and read the output to its end"),
+            _ => error,
+        })
     }
 
     /// Writes what only people want to know.

@@ -42,7 +42,7 @@ struct CrlView {
 
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliError> {
     let Arguments { registry, out } = arguments;
-    let registrar = registry.registrar().await?;
+    let registrar = registry.registrar(&context.environment).await?;
     let root = read_text(&registry.authorities()?.root_crl())?;
     make_folder(out)?;
     // Each list takes a number, so the places come first.

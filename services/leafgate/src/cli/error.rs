@@ -10,7 +10,7 @@ use leafgate_api::ProblemType;
 use leafgate_pki::{InitCaError, LoadCaError, OpenCaError};
 use leafgate_registrar::{ErrorKind, RegistrarError, VerifyAuditError};
 use leafgate_registry::StoreError;
-use leafgate_runtime::ReadSecretError;
+use leafgate_runtime::{LoadConfigError, ReadSecretError};
 
 use crate::local::{LogInError, OpenLocalDirError};
 
@@ -43,6 +43,9 @@ impl From<Exit> for ExitCode {
         Self::from(exit as u8)
     }
 }
+
+/// How an issuer is activated that was prepared too short a time ago.
+pub(crate) const ALL_KNOW_IT: &str = "give --now if all of them know it";
 
 /// Why a command failed, for the person who called it.
 #[derive(Debug)]
@@ -176,6 +179,7 @@ impl From<RegistrarError> for CliError {
             RegistrarError::DeviceUnknown { .. } => cli.hint(
                 "leafgate device list shows those that there are; ids are exact, case included",
             ),
+            RegistrarError::IssuerTooYoung { .. } => cli.hint(ALL_KNOW_IT),
             _ => cli,
         }
     }
@@ -248,6 +252,9 @@ impl From<anyhow::Error> for CliError {
 fn exit_of(error: &(dyn Error + 'static)) -> Option<Exit> {
     if error.is::<OpenCaError>() || error.is::<LoadCaError>() {
         return Some(Exit::Unreachable);
+    }
+    if error.is::<LoadConfigError>() {
+        return Some(Exit::Usage);
     }
     let registrar = error.downcast_ref().map(exit_of_registrar);
     registrar

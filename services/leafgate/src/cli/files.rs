@@ -4,8 +4,10 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use leafgate_identity::DeviceId;
 use leafgate_pki::{KeyPairPem, write_csr};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use secrecy::SecretString;
 
 use super::error::{CliError, Exit};
@@ -70,13 +72,13 @@ pub(crate) fn prepare_credentials(stem: &Path) -> Result<CredentialFiles, CliErr
     CredentialFiles::prepare(stem).map_err(|error| CliError::from(error).exiting(Exit::Usage))
 }
 
-/// A new key of a device, and the certificate request for it: the key itself goes nowhere but into its file.
-pub(crate) fn make_key(id: &DeviceId) -> Result<(SecretString, String), CliError> {
+/// A new key of whoever has this name, and the certificate request for it: the key itself goes nowhere but into its file.
+pub(crate) fn make_key(name: &str) -> Result<(SecretString, String), CliError> {
     let KeyPairPem {
         private_key_pem, ..
     } = KeyPairPem::generate().map_err(|error| CliError::caused(Exit::Wrong, &error))?;
-    let request = write_csr(&private_key_pem, id.as_str())
-        .map_err(|error| CliError::caused(Exit::Wrong, &error))?;
+    let request =
+        write_csr(&private_key_pem, name).map_err(|error| CliError::caused(Exit::Wrong, &error))?;
     Ok((private_key_pem, request))
 }
 
@@ -88,15 +90,18 @@ pub(crate) fn draft_secret(path: &Path) -> Result<Draft, CliError> {
     Draft::private(path).map_err(|error| unwritable(path, &error))
 }
 
+/// Finishes what [`draft_secret`] began; `lost` says what is to be done where it can't be written after all.
+pub(crate) fn publish_secret(draft: Draft, secret: &str, lost: &str) -> Result<(), CliError> {
+    publish(draft, &format!("{secret}\n")).map_err(|error| error.hint(lost))
+}
+
 /// Finishes what [`prepare_credentials`] began.
 pub(crate) fn write_credentials(
     files: CredentialFiles,
     chain_pem: &str,
-    private_key_pem: Option<&SecretString>,
+    private_key_pem: &SecretString,
 ) -> Result<(), CliError> {
-    let key =
-        private_key_pem.ok_or_else(|| CliError::new(Exit::Wrong, "no key was made for it"))?;
-    files.write(chain_pem, key).map_err(|error| {
+    files.write(chain_pem, private_key_pem).map_err(|error| {
         let error = CliError::from(error).exiting(Exit::Usage);
         error.hint(LOST_CERTIFICATE)
     })
@@ -113,6 +118,24 @@ fn kept(path: &Path) -> CliError {
 
 fn unwritable(path: &Path, error: &io::Error) -> CliError {
     CliError::file("write", path, error)
+}
+
+/// The certificates of a file as trust anchors.
+pub(crate) fn load_roots(path: &Path) -> Result<RootCertStore, String> {
+    let wrong = |problem: String| format!("{}: {problem}", path.display());
+    let mut roots = RootCertStore::empty();
+    for certificate in
+        CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?
+    {
+        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| wrong(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(wrong("it holds no certificate in PEM".to_owned()));
+    }
+    Ok(roots)
 }
 
 /// Makes a folder, and those above it, where there is none.

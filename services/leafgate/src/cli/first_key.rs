@@ -19,13 +19,14 @@ use serde::Serialize;
 
 use super::Context;
 use super::error::{CliError, Exit};
-use super::files::explain_files;
+use super::files::{draft_secret, explain_files, publish_secret};
 use super::moment::relative;
-use crate::local::Draft;
 use crate::wiring::{RegistryParts, open_registry_store};
 
 /// Time enough to make keys with fewer rights in its place.
 const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
+
+const LOST: &str = "the first API key was made and is lost: begin with a new registry";
 
 #[derive(Serialize)]
 struct FirstKeyView<'a> {
@@ -39,7 +40,7 @@ struct FirstKeyView<'a> {
 pub(super) async fn make(config: &Path, out: &Path, context: &Context) -> Result<Exit, CliError> {
     let config = Config::load(config, &context.environment)
         .map_err(|error| CliError::caused(Exit::Usage, &error))?;
-    let draft = Draft::private(out).map_err(|error| CliError::file("write", out, &error))?;
+    let draft = draft_secret(out)?;
     let registrar = registrar(&config, context).await?;
     let checkpoint_key = make_checkpoint_key(&config)?;
     let act = context.act();
@@ -47,10 +48,7 @@ pub(super) async fn make(config: &Path, out: &Path, context: &Context) -> Result
     let (key, text) = registrar
         .create_first_admin_key("first", expires_at, &act)
         .await?;
-    let text = text.expose();
-    draft
-        .publish(&format!("{}\n", text.expose_secret()))
-        .map_err(|error| CliError::file("write", out, &error))?;
+    publish_secret(draft, text.expose().expose_secret(), LOST)?;
     let view = FirstKeyView {
         id: key.id.to_string(),
         expires_at: key.expires_at,

@@ -15,7 +15,7 @@ mod console;
 mod crl;
 mod device;
 mod doctor;
-mod error;
+pub(crate) mod error;
 mod events;
 mod files;
 mod first_key;
@@ -24,7 +24,7 @@ mod moment;
 mod nats_config;
 mod policy;
 mod progress;
-mod registry;
+pub(crate) mod registry;
 mod rotate;
 mod service;
 mod table;
@@ -111,7 +111,7 @@ enum Command {
 }
 
 /// What every command works with.
-struct Context {
+pub(crate) struct Context {
     environment: Environment,
     clock: SystemClock,
     console: Console,
@@ -144,7 +144,10 @@ fn run(command: &Command, context: &Context) -> Result<ExitCode, CliError> {
         .enable_all()
         .build()
         .map_err(|error| CliError::new(Exit::Wrong, format!("can't start: {error}")))?;
-    runtime.block_on(dispatch(command, context))
+    let outcome = runtime.block_on(dispatch(command, context));
+    // Nobody may have to end standard input for a command to end that has failed while a thread reads it.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn dispatch(command: &Command, context: &Context) -> Result<ExitCode, CliError> {

@@ -7,24 +7,25 @@ use clap::ValueEnum;
 use leafgate_api::HeldCertificate;
 use leafgate_identity::CnPattern;
 use leafgate_pki::Profile;
-use leafgate_registrar::{CertificateKey, RegistrarError, Service};
+use leafgate_registrar::{RegistrarError, Service};
 use leafgate_runtime::Clock;
+use secrecy::SecretString;
 use serde::Serialize;
 
 use super::Context;
 use super::error::{CliError, Exit};
 use super::files::{
-    LOST_CERTIFICATE, draft_public, explain_files, make_folder, prepare_credentials, publish,
-    read_text, write_credentials,
+    LOST_CERTIFICATE, draft_public, explain_files, make_folder, make_key, prepare_credentials,
+    publish, read_text, write_credentials,
 };
 use super::moment::relative;
-use super::registry::RegistryArguments;
+use super::registry::{Registry, RegistryAddress, ServiceCertificate};
 use crate::local::{CredentialFiles, Draft};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    registry: RegistryArguments,
+    registry: RegistryAddress,
     #[command(subcommand)]
     command: Command,
 }
@@ -79,65 +80,73 @@ struct Files<'a> {
 
 /// Where the result goes.
 enum Place {
-    WithKey(CredentialFiles),
+    WithKey(CredentialFiles, SecretString),
     CertificateAlone(Draft),
 }
 
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliError> {
     let Command::Issue(issue_arguments) = &arguments.command;
-    issue(&arguments.registry, context, issue_arguments).await
+    let address = &arguments.registry;
+    // A folder has one trust domain. What a registry API has, it says itself.
+    let of_devices = match address.folder(context)? {
+        Some(_) => vec![CnPattern::default()],
+        None => Vec::new(),
+    };
+    let service = described(issue_arguments, &of_devices)?;
+    issue(&*address.open(context)?, context, issue_arguments, &service).await
 }
 
 async fn issue(
-    registry: &RegistryArguments,
+    registry: &dyn Registry,
     context: &Context,
     arguments: &IssueArguments,
+    service: &Service,
 ) -> Result<Exit, CliError> {
     let name = &arguments.name;
-    let service = described(arguments)?;
     let csr = arguments.csr.as_deref().map(read_text).transpose()?;
-    let registrar = registry.registrar().await?;
     make_folder(&arguments.out)?;
-    let place = match csr {
-        None => Place::WithKey(prepare_credentials(&arguments.out.join(name))?),
-        Some(_) => {
-            Place::CertificateAlone(draft_public(&arguments.out.join(format!("{name}.crt")))?)
+    let (place, csr) = match csr {
+        None => {
+            let files = prepare_credentials(&arguments.out.join(name))?;
+            let (key, csr) = make_key(name)?;
+            (Place::WithKey(files, key), csr)
+        }
+        Some(csr) => {
+            let draft = draft_public(&arguments.out.join(format!("{name}.crt")))?;
+            (Place::CertificateAlone(draft), csr)
         }
     };
-    let key = csr
-        .as_deref()
-        .map_or(CertificateKey::New, CertificateKey::Csr);
-    let made = registrar
-        .issue_service_certificate(&service, key, &context.act())
-        .await?;
-    let chain = &made.issued.chain_pem;
+    let ServiceCertificate {
+        record,
+        certificate: issued,
+    } = registry.issue_to_service(service, &csr).await?;
     let (certificate, key) = match place {
-        Place::WithKey(files) => {
+        Place::WithKey(files, key) => {
             let paths = (files.certificate().to_owned(), Some(files.key().to_owned()));
-            write_credentials(files, chain, made.private_key_pem.as_ref())?;
+            write_credentials(files, &issued.chain, &key)?;
             paths
         }
         Place::CertificateAlone(draft) => {
             let path = draft.path().to_owned();
-            publish(draft, chain).map_err(|error| error.hint(LOST_CERTIFICATE))?;
+            publish(draft, &issued.chain).map_err(|error| error.hint(LOST_CERTIFICATE))?;
             (path, None)
         }
     };
     let view = IssuedView {
-        certificate: HeldCertificate::from(&made.record),
+        certificate: record,
         files: Files {
             certificate: &certificate,
             key: key.as_deref(),
         },
     };
     context.console.show(&view, |_| {
-        let expires = relative(made.issued.validity.not_after, context.clock.now());
+        let expires = relative(issued.not_after, context.clock.now());
         let certificate_is = format!("its certificate with the chain, expires {expires}");
         let mut files: Vec<(&Path, &str)> = vec![(&certificate, &certificate_is)];
         files.extend(key.as_deref().map(|key| (key, "its key, for it alone")));
         format!(
             "{name} has a new certificate, serial number {}\n{}",
-            made.issued.serial,
+            issued.serial,
             explain_files(&files)
         )
     })?;
@@ -146,9 +155,8 @@ async fn issue(
 
 /// What the arguments say of the service. Its names are checked here already, for the files are
 /// called after it.
-fn described(arguments: &IssueArguments) -> Result<Service, CliError> {
+fn described(arguments: &IssueArguments, of_devices: &[CnPattern]) -> Result<Service, CliError> {
     let IssueArguments { name, dns, ip, .. } = arguments;
-    let patterns = [CnPattern::default()];
     let (service, checked) = match arguments.profile {
         ServiceProfile::NatsServer => {
             if name.starts_with('*') {
@@ -158,7 +166,7 @@ fn described(arguments: &IssueArguments) -> Result<Service, CliError> {
                 );
             }
             let dns_names: Vec<String> = [name].into_iter().chain(dns).cloned().collect();
-            let checked = Profile::nats_server(&dns_names, ip, &patterns);
+            let checked = Profile::nats_server(&dns_names, ip, of_devices);
             let ip_addresses = ip.clone();
             (
                 Service::NatsServer {
@@ -173,7 +181,7 @@ fn described(arguments: &IssueArguments) -> Result<Service, CliError> {
                 let error = "a nats-client has a name and nothing else";
                 return Err(CliError::usage(error).hint("--dns and --ip are for a nats-server"));
             }
-            let checked = Profile::nats_client(name, &patterns);
+            let checked = Profile::nats_client(name, of_devices);
             (Service::NatsClient { name: name.clone() }, checked)
         }
     };

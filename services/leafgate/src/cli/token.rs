@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::Context;
 use super::device::{attributes, name_and_value, parse_id};
 use super::error::{CliError, Exit};
-use super::files::{draft_secret, explain_files, read_text};
+use super::files::{draft_secret, explain_files, publish_secret, read_text};
 use super::moment::{parse_duration, relative};
 use super::registry::{Part, Registry, RegistryAddress};
 use super::table::{self, NONE, Table, count, end_cell};
@@ -117,10 +117,8 @@ async fn create(
         token,
     } = registry.create_enrolment_token(new).await?;
     let (id, file) = (&enrolment_token.id, &arguments.out);
-    draft.publish(&format!("{token}\n")).map_err(|error| {
-        let hint = format!("a token was made and is lost: leafgate token revoke {id}");
-        CliError::file("write", file, &error).hint(hint)
-    })?;
+    let lost = format!("a token was made and is lost: leafgate token revoke {id}");
+    publish_secret(draft, &token, &lost)?;
     let view = CreatedView {
         enrolment_token: &enrolment_token,
         file,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use async_nats::{Client, ConnectOptions};
-use leafgate_api::{Admits, CreateEnrolmentToken, CreatedEnrolmentToken, Enrol, EnrolledDevice};
+use leafgate_api::{Admits, CreateEnrolmentToken, Enrol};
 use leafgate_identity::{CnPattern, DeviceId, UnixMs};
 use leafgate_pki::{CaDirectory, Intermediate, Issuer, KeyPairPem, Profile, RootKey, write_csr};
 use leafgate_processes::LogMark;
@@ -14,7 +14,8 @@ use leafgate_registry::Act;
 use leafgate_runtime::{Clock, SystemClock, read_secret};
 use secrecy::ExposeSecret;
 
-use super::api::Api;
+use crate::cli::error::CliError;
+use crate::cli::registry::{Registry, RegistryApi, enrol_at};
 use crate::local::{
     Credentials, Device, Endpoints, LocalSite, LogInError, new_device, open_registrar,
     write_credentials,
@@ -87,8 +88,9 @@ impl<'a> Cast<'a> {
     pub(super) async fn enrol(&self, id: &str, device_type: &str) -> anyhow::Result<UnixMs> {
         let registry = self.endpoints.registry.as_ref();
         let registry = registry.context("the site has no registry API")?;
-        let api = Api::new(&registry.registry_url, &self.endpoints.ca_file)?;
-        let admin = read_secret(&registry.admin_token_file)?;
+        let (url, ca_file) = (&registry.registry_url, Some(&*self.endpoints.ca_file));
+        let admin = RegistryApi::open(url, ca_file, &registry.admin_token_file);
+        let admin = admin.map_err(|error| told(&error))?;
         let id = DeviceId::parse(id)?;
         let token = CreateEnrolmentToken {
             name: format!("demo-{id}"),
@@ -99,13 +101,14 @@ impl<'a> Cast<'a> {
             attributes: BTreeMap::new(),
             expires_at: None,
         };
-        let made: CreatedEnrolmentToken = api.post("/v1/enrolment-tokens", &admin, &token).await?;
+        let made = admin.create_enrolment_token(token).await;
+        let made = made.map_err(|error| told(&error))?;
         let key = KeyPairPem::generate()?;
         let csr = write_csr(&key.private_key_pem, id.as_str())?;
         let stem = self.credentials.join(id.as_str());
-        let enrolled: EnrolledDevice = api
-            .post("/v1/enrol", &made.token.into(), &Enrol { id, csr })
-            .await?;
+        let enrol = Enrol { id, csr };
+        let enrolled = enrol_at(url, ca_file, &made.token.into(), &enrol).await;
+        let enrolled = enrolled.map_err(|error| told(&error))?;
         write_credentials(&stem, &enrolled.certificate.chain, &key.private_key_pem)?;
         Ok(enrolled.certificate.not_after)
     }
@@ -163,6 +166,10 @@ impl<'a> Cast<'a> {
         let stem = self.credentials.join(name);
         write_credentials(&stem, &issued.chain_pem, &key.private_key_pem)
     }
+}
+
+fn told(error: &CliError) -> anyhow::Error {
+    anyhow::anyhow!("{}", error.message())
 }
 
 async fn application(

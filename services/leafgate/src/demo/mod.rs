@@ -1,6 +1,5 @@
 //! `leafgate demo`: the life of a device on real servers, told step by step.
 
-mod api;
 mod cast;
 mod report;
 mod story;

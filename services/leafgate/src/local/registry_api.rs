@@ -62,7 +62,10 @@ impl RegistryFiles {
     pub(super) async fn start(&self, dir: &LocalDir) -> anyhow::Result<RegistryProcess> {
         let config = dir.registry_config();
         let last = LastPorts::read(&config);
-        let (api, status) = (free_address(last.api)?, free_address(last.status)?);
+        // Both are held until both are found, or they could be one.
+        let held = [listen_on(last.api)?, listen_on(last.status)?];
+        let [api, status] = [held[0].local_addr()?, held[1].local_addr()?];
+        drop(held);
         let status_url = StatusUrl::parse(&format!("http://{status}"))?;
         let issuer = CaDirectory::open(&self.ca)?.load(Intermediate::Devices)?;
         let text = self.render(api, status, status_url.as_str())?;
@@ -200,12 +203,11 @@ impl LastPorts {
     }
 }
 
-/// An address of this machine that nobody listens on: with this port if it is free, else with another.
-fn free_address(port: u16) -> anyhow::Result<SocketAddr> {
+/// On this port of this machine if it is free, else on another.
+fn listen_on(port: u16) -> anyhow::Result<TcpListener> {
     let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
     bind(port)
         .or_else(|_| bind(0))
-        .and_then(|listener| listener.local_addr())
         .context("no free port on this machine")
 }
 

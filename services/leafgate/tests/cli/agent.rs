@@ -46,8 +46,11 @@ struct Agent {
 
 impl Agent {
     fn start(desk: &Desk, line: &str) -> Self {
-        let mut child = desk
-            .command(line.split_whitespace())
+        Self::run(desk.command(line.split_whitespace()))
+    }
+
+    fn run(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -177,6 +180,25 @@ fn a_failed_reload_is_made_up_for() {
     assert_eq!(desk.run_with(words).exit, 0);
     assert!(desk.path("reloaded").exists());
     assert_eq!(serial(&desk, "devices/0001.crt"), renewed);
+}
+
+#[test]
+fn an_agent_ends_when_it_is_told_though_its_reload_hangs() {
+    let desk = desk();
+    desk.ok(&format!("{AGENT} --once"));
+    desk.write("reload.sh", "touch begun\nexec sleep 1000\n");
+    let mut command = desk.command(AGENT.split_whitespace());
+    command.args(["--renew-now", "--reload", "exec sh reload.sh"]);
+    let mut agent = Agent::run(command);
+    eventually("the reload", || desk.path("begun").exists().then_some(()));
+    send(agent.child.id(), Signal::SIGTERM);
+    let status = eventually("the end of the agent", || agent.child.try_wait().unwrap());
+    assert!(status.success());
+    // The next run makes up for it.
+    let words = AGENT.split_whitespace();
+    let done = desk.run_with(words.chain(["--once", "--reload", "touch reloaded"]));
+    assert_eq!(done.exit, 0, "{done:#?}");
+    assert!(desk.path("reloaded").exists());
 }
 
 #[test]
@@ -350,13 +372,7 @@ impl Drop for Supervisor {
 #[test]
 fn a_nats_server_serves_its_new_certificate_after_a_restart_as_a_lame_duck_or_a_reload() {
     let desk = Desk::with_api();
-    // The folder's commands work on the registry that the API serves.
-    let of_folder = desk.path("server/registry/registry.db");
-    fs::remove_file(&of_folder).unwrap();
-    std::os::unix::fs::symlink(desk.path("server/STORE"), of_folder).unwrap();
-    desk.ok(
-        "service issue leaf-1 --profile nats-server --dns localhost --ip 127.0.0.1 --out tls --dir server/registry",
-    );
+    desk.ok("service issue leaf-1 --profile nats-server --dns localhost --ip 127.0.0.1 --out tls");
     let port = {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         free.local_addr().unwrap().port()

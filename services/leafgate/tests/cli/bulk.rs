@@ -1,8 +1,9 @@
 //! Many devices at a time, on both kinds of registry.
 
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read, Write as _};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use nix::pty::openpty;
@@ -340,5 +341,37 @@ fn a_source_may_take_longer_than_the_service_waits() {
             (&result["line"], &result["outcome"]),
             (&json!(number), &json!("registered"))
         );
+    }
+}
+
+#[test]
+fn an_import_that_fails_ends_though_its_source_does_not() {
+    let desk = Desk::with_api();
+    let mut command = desk.command(["device", "import", "-", "--token-file", "wrong.key"]);
+    desk.write("wrong.key", "lgk_a_b\n");
+    fs::set_permissions(desk.path("wrong.key"), Permissions::from_mode(0o600)).unwrap();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(fleet(0, 1).as_bytes()).unwrap();
+    input.flush().unwrap();
+    let status = eventually("the end of the import", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(5));
+}
+
+#[test]
+fn an_import_whose_results_nobody_reads_is_not_done() {
+    for desk in Desk::with_either() {
+        desk.write("fleet.ndjson", &fleet(0, 3));
+        let mut command = desk.command(["device", "import", "fleet.ndjson", "--output", "json"]);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let done: Done = command.stdout(writer).output().unwrap().into();
+        assert_eq!(done.exit, 1, "{done:#?}");
+        assert!(done.stderr.contains("given up half-way"), "{done:#?}");
     }
 }

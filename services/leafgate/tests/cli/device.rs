@@ -94,6 +94,21 @@ fn what_is_listed_can_be_narrowed_and_paged() {
         assert_eq!(ids("--type pump"), ["a-1"]);
         assert_eq!(ids("--attr zone=north"), ["b-1"]);
         assert_eq!(ids("--prefix a-"), ["a-1", "a-2"]);
+        for (common_name, expected) in [
+            ("device-a", &["a-1", "a-2"][..]),
+            ("dev", &["a-1", "a-2", "b-1"]),
+            ("device-a-1.dev", &["a-1"]),
+            ("device-a.dev", &[]),
+            ("pump-", &[]),
+        ] {
+            let filter = format!("--common-name-prefix {common_name}");
+            assert_eq!(ids(&filter), expected, "{common_name}");
+            let exported = desk.ok(&format!("device export {filter}"));
+            assert_eq!(exported.lines().count(), expected.len(), "{common_name}");
+        }
+        assert_eq!(ids("--common-name-prefix device-a --prefix a-2"), ["a-2"]);
+        assert_eq!(ids("--common-name-prefix device-a --prefix b"), [""; 0]);
+        assert_eq!(ids("--common-name-prefix device-a --limit 1"), ["a-1"]);
         assert_eq!(ids("--state deleted"), [""; 0]);
         assert_eq!(desk.ok("device list --state deleted"), "0 devices\n");
 

@@ -306,3 +306,64 @@ fn no_number_is_taken_for_a_list_that_can_not_be_written() {
         (&"devices".into(), &1.into(), &0.into())
     );
 }
+
+#[test]
+fn certificates_say_where_their_status_is_if_the_folders_registry_api_serves_it() {
+    const CONFIG: &str = r#"
+        [http]
+        listen = "127.0.0.1:0"
+        cert_file = "x.crt"
+        key_file = "x.key"
+        [status]
+        listen = "127.0.0.1:0"
+        url = "http://status.example:8080"
+        [health]
+        listen = "127.0.0.1:0"
+        [store]
+        url = "sqlite:registry.db"
+        [ca]
+        dir = "ca"
+        [[trust_domain]]
+        name = "default"
+        issuers = ["ca/devices.crt"]
+    "#;
+    let desk = Desk::with_registry();
+    let urls = |file: &str| {
+        let text = desk.openssl(&format!("x509 -in {file} -noout -text"));
+        let urls = text.split("URI:").skip(1);
+        let urls: Vec<String> = urls
+            .map(|rest| rest.split_whitespace().next().unwrap().to_owned())
+            .collect();
+        urls
+    };
+    desk.ok("device register 0001 --out before");
+    assert_eq!(urls("before/0001.crt"), [""; 0]);
+    desk.write(".leafgate/registry.toml", CONFIG);
+    desk.ok("device register 0002 --out after");
+    desk.ok("service issue leaf-1 --profile nats-server --out after");
+    for (file, intermediate) in [
+        ("after/0002.crt", "devices"),
+        ("after/leaf-1.crt", "servers"),
+    ] {
+        let listed = desk.json("ca show .leafgate/ca");
+        let certificates = listed["certificates"].as_array().unwrap();
+        let of = certificates.iter().find(|it| it["name"] == intermediate);
+        let issuer = of.unwrap()["public_key"].as_str().unwrap();
+        let urls = urls(file);
+        assert_eq!(urls.len(), 2, "{urls:?}");
+        for url in &urls {
+            assert!(url.starts_with("http://status.example:8080/"), "{url}");
+            assert!(url.contains(issuer) || url.contains("ocsp"), "{url}");
+        }
+    }
+    // The API serves the status of what another CA signs.
+    desk.ok("registry init --dir other");
+    let elsewhere = CONFIG.replace("dir = \"ca\"", "dir = \"../other/ca\"");
+    desk.write(".leafgate/registry.toml", &elsewhere);
+    desk.ok("device register 0003 --out elsewhere");
+    assert_eq!(urls("elsewhere/0003.crt"), [""; 0]);
+    // What can't be read is not passed over.
+    desk.write(".leafgate/registry.toml", "[status]\nurl = 1\n");
+    let said = desk.fails("device register 0004 --out wrong", 2);
+    assert!(said.contains("registry.toml"), "{said}");
+}

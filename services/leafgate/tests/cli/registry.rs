@@ -133,6 +133,9 @@ fn the_first_api_key_of_a_served_registry_is_made_once() {
     let begun = desk.json("registry new-epoch --config registry.toml");
     assert_eq!(begun["seq"], 2, "after the key's own event");
 
+    let said = desk.fails(init, 4);
+    assert!(said.contains("a secret is never overwritten"), "{said}");
+    assert_eq!(desk.read("admin.key"), key);
     fs::remove_file(desk.path("admin.key")).unwrap();
     let said = desk.fails(init, 4);
     assert!(said.contains("API key"), "{said}");

@@ -275,3 +275,45 @@ fn no_secret_is_ever_printed() {
         }
     }
 }
+
+#[test]
+fn services_get_their_first_certificates_over_the_api() {
+    let desk = Desk::with_api();
+    let said = desk.ok(
+        "service issue leaf-1.example.org --profile nats-server --dns *.leaf.example.org --ip 192.0.2.7 --out tls",
+    );
+    assert!(
+        said.starts_with("leaf-1.example.org has a new certificate, serial number "),
+        "{said}"
+    );
+    assert_eq!(desk.mode("tls/leaf-1.example.org.key"), 0o600);
+    desk.openssl(
+        "verify -x509_strict -purpose sslserver -verify_hostname a.leaf.example.org \
+         -CAfile server/registry/ca/root.crt -untrusted server/registry/ca/servers.crt \
+         tls/leaf-1.example.org.crt",
+    );
+    assert_eq!(
+        desk.openssl("pkey -in tls/leaf-1.example.org.key -pubout"),
+        desk.openssl("x509 -in tls/leaf-1.example.org.crt -noout -pubkey")
+    );
+    let json = desk.json("service issue callout-0 --profile nats-client --out tls");
+    assert_eq!(
+        (&json["service"], &json["profile"], &json["status"]),
+        (&"callout-0".into(), &"nats-client".into(), &"issued".into())
+    );
+    let listed = desk.json("certificate list --service callout-0");
+    assert_eq!(listed["certificates"][0]["serial"], json["serial"]);
+
+    desk.ok("api-key create line --role provisioner --out line.key");
+    let line = "service issue callout-1 --profile nats-client --out refused";
+    let done = desk.run(&format!("{line} --token-file line.key"));
+    assert_eq!(done.exit, 5, "{done:#?}");
+    let device =
+        "service issue device-0001.device.synadia.local --profile nats-client --out refused";
+    let said = desk.fails(device, 2);
+    assert!(
+        said.contains("no certificate can carry this name"),
+        "{said}"
+    );
+    assert_eq!(fs::read_dir(desk.path("refused")).unwrap().count(), 0);
+}

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::Desk;
+use crate::support::{Desk, eventually};
 
 /// The next issuer of devices, prepared in the registry's folder.
 fn prepare(desk: &Desk) -> String {
@@ -199,4 +199,47 @@ fn issuers_are_named_by_digits_that_tell_them_apart() {
         refused.contains("more than one prepared issuer of devices"),
         "{refused}"
     );
+}
+
+#[test]
+fn an_issuer_is_rotated_over_the_api() {
+    let desk = Desk::with_api();
+    desk.ok("device register 0001 --out old");
+    assert_eq!(states(&desk), ["active"]);
+    let said = desk.fails("ca rotate prepare devices", 2);
+    assert!(said.contains("with --ca"), "{said}");
+    let ca = "--ca server/registry/ca";
+    let prepared = desk.json(&format!("ca rotate prepare devices {ca}"));
+    let new = text(&prepared, "issuer");
+    eventually("the issuer that was prepared", || {
+        (states(&desk) == ["active", "prepared"]).then_some(())
+    });
+    let early = desk.fails(&format!("ca rotate activate {}", &new[..8]), 4);
+    assert!(early.contains("--now"), "{early}");
+    let said = eventually("the trust in the issuer", || {
+        let done = desk.run("ca rotate activate devices --now");
+        (done.exit == 0).then_some(done.stdout)
+    });
+    assert!(said.contains("can be activated again"), "{said}");
+    assert_eq!(states(&desk), ["superseded", "active"]);
+    desk.ok("device register 0002 --out new");
+    let issuer = desk.openssl("x509 -in new/0002.crt -noout -issuer");
+    assert!(issuer.contains(&new[..8]), "{issuer}");
+    // What listeners must know first is the issuer that signs.
+    let signs = devices(&desk).remove(1);
+    desk.write("active.crt", &text(&signs, "certificate"));
+    desk.write("nats.conf", "tls { verify: true, ca_file: active.crt }\n");
+    let found = desk.run("doctor --nats-config nats.conf").stdout;
+    let knows = "active.crt holds the registry's issuer of devices";
+    assert!(found.contains(knows), "{found}");
+    let retired = desk.json("ca rotate retire devices");
+    assert_eq!(retired["issuers"][0]["state"], "retired");
+    let old = text(&retired["issuers"][0], "issuer");
+    let refused = desk.fails(&format!("ca rotate activate {old}"), 4);
+    assert!(refused.contains("retired, which is final"), "{refused}");
+    assert!(!refused.contains("--now"), "{refused}");
+    let refused = desk.fails("ca rotate remove devices", 2);
+    assert!(refused.contains("with --ca"), "{refused}");
+    let refused = desk.fails(&format!("ca rotate remove devices {ca}"), 4);
+    assert!(refused.contains("has certificates until"), "{refused}");
 }

@@ -108,7 +108,7 @@ pub(crate) fn status_of(credentials: &DeviceCredentials) -> StatusCode {
 }
 
 /// What is told of a certificate that was issued.
-pub(crate) fn issued_certificate(credentials: &DeviceCredentials) -> IssuedCertificate {
+pub fn issued_certificate(credentials: &DeviceCredentials) -> IssuedCertificate {
     let DeviceCredentials {
         issued,
         private_key_pem,

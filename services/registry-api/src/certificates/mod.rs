@@ -16,7 +16,8 @@ use leafgate_registry::{Certificate, CertificateQuery, Holder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub(crate) use self::issue::{issued_certificate, status_of};
+pub use self::issue::issued_certificate;
+pub(crate) use self::issue::status_of;
 use self::name::CertificateName;
 use crate::app::App;
 use crate::authenticate::Caller;

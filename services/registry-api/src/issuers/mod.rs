@@ -67,7 +67,7 @@ async fn list_issuers(
     let issuers = app.registrar.issuers(app.clock.now()).await?;
     Ok(Json(IssuerList {
         root_certificate: app.authority.root_certificate_pem.clone(),
-        issuers: issuers.into_iter().map(shown).collect(),
+        issuers: issuers.into_iter().map(issuer_of).collect(),
     }))
 }
 
@@ -141,11 +141,12 @@ impl App {
                 self.registrar.issuer_status(issuer, now).await?
             }
         };
-        Ok(Json(shown(status)))
+        Ok(Json(issuer_of(status)))
     }
 }
 
-fn shown(status: IssuerStatus) -> Issuer {
+/// An issuer as the API shows it.
+pub fn issuer_of(status: IssuerStatus) -> Issuer {
     Issuer {
         name: status.intermediate.to_string(),
         issuer: status.issuer,

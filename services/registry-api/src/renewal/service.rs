@@ -3,11 +3,8 @@ use std::net::IpAddr;
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use leafgate_api::IssuedCertificate;
 use leafgate_identity::{Fingerprint, SerialNumber};
-use leafgate_registrar::{
-    RegistrarError, RenewalRefusal, Service, ServiceCredentials, renew_after,
-};
+use leafgate_registrar::{RegistrarError, RenewalRefusal, Service};
 use leafgate_registry::{Act, Actor};
 use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
@@ -18,6 +15,7 @@ use crate::app::App;
 use crate::enrol::told_to_devices;
 use crate::observe::answered_to;
 use crate::problem::Problem;
+use crate::services::issued_to_service;
 
 /// Somebody who has shown that they hold the key of a certificate that names a part of the installation. Whether it was
 /// issued here is not known yet: the registry knows each of its certificates by its hash, and so the names in it.
@@ -72,7 +70,11 @@ impl PresentedService {
             &act,
         );
         match renewed.await {
-            Ok(credentials) => answered_to(&named.actor, Ok(answer(&credentials))),
+            Ok(credentials) => {
+                let renewed = Json(issued_to_service(&credentials));
+                let answer = (StatusCode::CREATED, renewed).into_response();
+                answered_to(&named.actor, Ok(answer))
+            }
             // Whoever is not known is told what a device would be, and is nobody in the log.
             Err(
                 RegistrarError::Name(_)
@@ -115,18 +117,4 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
     v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from))
         .ok()
-}
-
-fn answer(credentials: &ServiceCredentials) -> Response {
-    let issued = &credentials.issued;
-    let body = IssuedCertificate {
-        certificate: issued.certificate_pem.clone(),
-        chain: issued.chain_pem.clone(),
-        serial: issued.serial,
-        fingerprint: issued.fingerprint,
-        not_after: issued.validity.not_after,
-        renew_after: renew_after(issued.validity, &issued.fingerprint),
-        private_key: None,
-    };
-    (StatusCode::CREATED, Json(body)).into_response()
 }

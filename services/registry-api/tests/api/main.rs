@@ -32,4 +32,5 @@ mod requests;
 mod revocations;
 mod scope;
 mod secrets;
+mod services;
 mod support;

@@ -15,6 +15,8 @@ use crate::cli::error::{CliError, Exit};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Longer than any `lame_duck_duration` that makes sense.
 const LAME_DUCK_LIMIT: Duration = Duration::from_secs(3600);
+/// Longer than any reload takes. One that hangs must not keep the next certificate from being asked for.
+const COMMAND_LIMIT: Duration = Duration::from_secs(3600);
 /// How long a supervisor may take to start a nats-server again.
 const RESTART_LIMIT: Duration = Duration::from_secs(120);
 
@@ -75,11 +77,14 @@ async fn run(command: &str) -> Result<(), CliError> {
         CliError::new(Exit::Wrong, format!("the reload command {what}"))
             .hint("the new files are in place; it is run again at the next look")
     };
-    let status = Command::new("/bin/sh")
+    let running = Command::new("/bin/sh")
         .args(["-c", command])
         .stdin(Stdio::null())
-        .status()
+        .kill_on_drop(true)
+        .status();
+    let status = tokio::time::timeout(COMMAND_LIMIT, running)
         .await
+        .map_err(|_| failed("did not end within an hour".to_owned()))?
         .map_err(|error| failed(format!("can't be run: {error}")))?;
     match status.success() {
         true => Ok(()),

@@ -16,12 +16,11 @@ use serde::Serialize;
 use self::announce::{Announcement, SignalName};
 use self::files::CertificateFiles;
 use self::pair::Pair;
-pub(super) use self::pair::load_roots;
 use self::renewal::renew;
 use self::schedule::{Backoff, due};
 use super::Context;
 use super::error::{CliError, Exit};
-use super::files::replace_private;
+use super::files::{load_roots, replace_private};
 use super::moment::relative;
 use super::registry::random;
 
@@ -193,7 +192,11 @@ impl<'a> Agent<'a> {
         let mut backoff = Backoff::default();
         let mut told = None;
         loop {
-            let turn = self.turn(&mut renew_now).await;
+            // Nothing is half done at any point where a look can end: the next one goes on from there.
+            let turn = shutdown.run_until_cancelled(self.turn(&mut renew_now));
+            let Some(turn) = turn.await else {
+                return;
+            };
             self.write_status(turn.as_ref());
             let pause = match &turn {
                 Ok(turn) => {

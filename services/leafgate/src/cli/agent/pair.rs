@@ -1,4 +1,3 @@
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,24 +76,6 @@ impl Pair {
             .map(drop)
             .map_err(PairError::Untrusted)
     }
-}
-
-/// The certificates of a file as trust anchors.
-pub(crate) fn load_roots(path: &Path) -> Result<RootCertStore, String> {
-    let wrong = |problem: String| format!("{}: {problem}", path.display());
-    let mut roots = RootCertStore::empty();
-    for certificate in
-        CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?
-    {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        roots
-            .add(certificate)
-            .map_err(|error| wrong(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong("it holds no certificate in PEM".to_owned()));
-    }
-    Ok(roots)
 }
 
 /// Why a certificate and a key are not to be used together.

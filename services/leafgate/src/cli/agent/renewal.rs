@@ -5,8 +5,9 @@ use leafgate_runtime::Clock;
 use secrecy::SecretString;
 
 use super::Agent;
-use super::pair::{Pair, load_roots};
+use super::pair::Pair;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::files::load_roots;
 use crate::cli::registry::{Presented, renew_at};
 
 /// Asks the registry for the next certificate, and checks what it gives; with the time of the renewal after this one.

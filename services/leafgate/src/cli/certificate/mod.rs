@@ -70,21 +70,18 @@ fn serial_number(text: &str) -> Result<SerialNumber, String> {
 
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit, CliError> {
     let address = &arguments.registry;
-    let registry = match &arguments.command {
-        // The device itself asks, with its certificate.
-        Command::Renew(arguments) => return renew::run(address, context, arguments).await,
-        _ => &*address.open(context)?,
-    };
+    let open = || address.open(context);
     match &arguments.command {
         Command::Issue { id, csr, out } => match (csr, out) {
-            (Some(csr), out) => device::sign(registry, context, id, csr, out.as_deref()).await,
-            (None, Some(out)) => device::issue(registry, context, id, out).await,
+            (Some(csr), out) => device::sign(&*open()?, context, id, csr, out.as_deref()).await,
+            (None, Some(out)) => device::issue(&*open()?, context, id, out).await,
             (None, None) => Err(CliError::usage("give --out, --csr or both")),
         },
+        // The device itself asks, with its certificate.
         Command::Renew(arguments) => renew::run(address, context, arguments).await,
-        Command::Revoke(arguments) => revoke(registry, context, arguments).await,
-        Command::List(arguments) => list::list(registry, context, arguments).await,
-        Command::Search(arguments) => list::search(registry, context, arguments).await,
+        Command::Revoke(arguments) => revoke(&*open()?, context, arguments).await,
+        Command::List(arguments) => list::list(&*open()?, context, arguments).await,
+        Command::Search(arguments) => list::search(&*open()?, context, arguments).await,
     }
 }
 

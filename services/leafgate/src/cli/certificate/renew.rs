@@ -52,9 +52,9 @@ pub(super) async fn run(
         CliError::usage(format!("{}: {problem}", present.certificate.display()))
     })?;
     let files = prepare_credentials(&arguments.cert_dir.join(id.as_str()))?;
-    let (key, csr) = make_key(&id)?;
+    let (key, csr) = make_key(id.as_str())?;
     let renewed = address.renew(context, &id, presented, &csr).await?;
-    write_credentials(files, &renewed.chain, Some(&key))?;
+    write_credentials(files, &renewed.chain, &key)?;
     let view = RenewedView {
         serial: renewed.serial,
         fingerprint: renewed.fingerprint,

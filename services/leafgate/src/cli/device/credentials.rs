@@ -64,7 +64,7 @@ pub(super) async fn register(
         return Ok(Exit::Done);
     };
     let folder = DeviceFolder::prepare(registry, out, &id).await?;
-    let (key, csr) = make_key(&id)?;
+    let (key, csr) = make_key(id.as_str())?;
     let made = registry.register_with_certificate(new, &csr).await?;
     folder.finish(&made, &key, context, "is registered and active")
 }
@@ -89,7 +89,7 @@ pub(in crate::cli) async fn issue(
 ) -> Result<Exit, CliError> {
     let id = id::parse(id)?;
     let folder = DeviceFolder::prepare(registry, out, &id).await?;
-    let (key, csr) = make_key(&id)?;
+    let (key, csr) = make_key(id.as_str())?;
     let made = registry.issue(&id, &csr).await?;
     folder.finish(&made, &key, context, "has a new certificate")
 }
@@ -191,7 +191,7 @@ impl DeviceFolder {
             certificate: issued,
         } = made;
         let (certificate, key) = (files.certificate().to_owned(), files.key().to_owned());
-        write_credentials(files, &issued.chain, Some(private_key))?;
+        write_credentials(files, &issued.chain, private_key)?;
         let view = CredentialsView {
             device,
             files: Some(Files {

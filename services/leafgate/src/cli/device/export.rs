@@ -6,7 +6,7 @@ use futures::StreamExt;
 use leafgate_api::Device;
 use leafgate_runtime::Clock;
 
-use super::FilterArguments;
+use super::ReadingArguments;
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::files::{draft_public, publish};
@@ -21,7 +21,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    filter: FilterArguments,
+    filter: ReadingArguments,
     /// The file for them, which comes into being whole or not at all; without it they are printed.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,

@@ -38,7 +38,27 @@ impl FilterArguments {
             attribute: self.attribute.clone(),
             site: self.site.clone(),
             id_prefix: self.prefix.clone(),
+            common_name_prefix: None,
             expires_by: self.expires_within.map(|time| now.saturating_add(time)),
+        }
+    }
+}
+
+/// Which devices are meant, where they are only read.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct ReadingArguments {
+    #[command(flatten)]
+    filter: FilterArguments,
+    /// With a common name that begins with this, case included.
+    #[arg(long, value_name = "TEXT")]
+    common_name_prefix: Option<String>,
+}
+
+impl ReadingArguments {
+    pub(super) fn at(&self, now: UnixMs) -> DeviceFilter {
+        DeviceFilter {
+            common_name_prefix: self.common_name_prefix.clone(),
+            ..self.filter.at(now)
         }
     }
 }

@@ -21,7 +21,7 @@ use leafgate_registrar::DeviceAction;
 use leafgate_registry::RevocationReason;
 
 pub(super) use self::credentials::{issue, sign};
-use self::filter::FilterArguments;
+use self::filter::{FilterArguments, ReadingArguments};
 pub(super) use self::id::parse as parse_id;
 use super::Context;
 use super::error::{CliError, Exit};
@@ -149,7 +149,7 @@ struct RegisterArguments {
 #[derive(Debug, clap::Args)]
 struct ListArguments {
     #[command(flatten)]
-    filter: FilterArguments,
+    filter: ReadingArguments,
     /// Show where each has a session; the servers are asked about one device after the other.
     #[arg(long)]
     sessions: bool,

@@ -60,7 +60,7 @@ struct Doctor<'a> {
     report: Report,
     /// Certificates whose revocation status is to be looked at.
     files: Vec<CertificateFile>,
-    /// The registry's root, and the certificate of its issuer of devices (PEM).
+    /// The registry's root, and the certificate of the issuer that signs devices (PEM).
     issuers: Option<Issuers>,
 }
 

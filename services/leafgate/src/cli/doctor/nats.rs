@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use super::Doctor;
 use super::certificates::Facts;
 use super::health::{LIMIT, innermost};
-use crate::cli::agent::load_roots;
+use crate::cli::files::load_roots;
 
 const CHECK: &str = "nats-server";
 /// How long nats-server may take to introduce itself; one with `handshake_first` waits for the client.

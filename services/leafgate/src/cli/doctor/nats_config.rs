@@ -95,7 +95,10 @@ fn device_tls(text: &str) -> Option<String> {
     for (at, character) in text.char_indices() {
         match character {
             '{' | '[' => {
-                if depth == 0 && word.trim_end_matches([':', '=', ' ']).ends_with("tls") {
+                if character == '{'
+                    && depth == 0
+                    && word.trim_end_matches([':', '=', ' ']).ends_with("tls")
+                {
                     return block(&text[at..]).map(str::to_owned);
                 }
                 depth += 1;
@@ -168,6 +171,8 @@ mod tests {
             assert_eq!(value(&tls, "ca"), None);
         }
         assert_eq!(device_tls("cluster { tls { verify: true } }"), None);
+        // No configuration of a nats-server, and no reason to give up.
+        assert_eq!(device_tls("tls [ verify ]\nport: 4222"), None);
         let tls =
             device_tls("tls { ocsp_peer: { verify: true, allow_when_ca_unreachable: true } }");
         let allowed = value(&tls.unwrap(), "allow_when_ca_unreachable");

@@ -1,4 +1,5 @@
 use leafgate_identity::UnixMs;
+use leafgate_registrar::IssuerState;
 use leafgate_runtime::Clock;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -17,7 +18,7 @@ impl Doctor<'_> {
     /// Asks a registry for its issuers, by which it shows that it can be reached, accepts the key, and reads its store.
     pub(super) async fn check_registry(&mut self, registry: &RegistryApi, audit: bool) {
         let target = registry.name();
-        let (list, date) = match registry.issuers().await {
+        let (list, date) = match registry.issuers_and_time().await {
             Ok(answer) => answer,
             Err(error) => {
                 let remedy = error.hints().first().cloned();
@@ -39,7 +40,9 @@ impl Doctor<'_> {
                 judge_clock(&mut self.report, &target, theirs, self.context.clock.now());
             }
         }
-        let devices = list.issuers.iter().find(|it| it.name == "devices");
+        let active = IssuerState::Active.as_str();
+        let mut issuers = list.issuers.iter();
+        let devices = issuers.find(|it| it.name == "devices" && it.state == active);
         self.issuers = devices.map(|devices| Issuers {
             root: list.root_certificate.clone(),
             devices: devices.certificate.clone(),

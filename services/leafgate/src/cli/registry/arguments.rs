@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use leafgate_runtime::Environment;
 
 use super::local::LocalRegistry;
-use super::remote::{Access, RemoteRegistry, parse_url};
+use super::remote::RemoteRegistry;
 use super::{Registry, RegistryArguments};
 use crate::cli::Context;
 use crate::cli::error::CliError;
@@ -69,6 +69,14 @@ impl RegistryAddress {
         }
     }
 
+    /// The folder, where no running registry API is named.
+    pub(crate) fn folder(&self, context: &Context) -> Result<Option<RegistryArguments>, CliError> {
+        match self.place(&context.environment)? {
+            Place::Folder(dir) => Ok(Some(RegistryArguments { dir })),
+            Place::Api { .. } => Ok(None),
+        }
+    }
+
     /// What the command line says outweighs the environment, whichever of the two kinds it names.
     pub(super) fn place(&self, environment: &Environment) -> Result<Place, CliError> {
         let of = |name: &str| environment.get(name).filter(|value| !value.is_empty());
@@ -81,7 +89,7 @@ impl RegistryAddress {
             (Some(url), ..) => url,
             (None, Some(url), None) => url,
             (None, None, dir) => {
-                return self.folder(Path::new(dir.map_or(DEFAULT_DIR, String::as_str)));
+                return self.default_folder(Path::new(dir.map_or(DEFAULT_DIR, String::as_str)));
             }
             (None, Some(_), Some(_)) => {
                 let error = "LEAFGATE_URL and LEAFGATE_DIR both name a registry";
@@ -95,7 +103,7 @@ impl RegistryAddress {
         })
     }
 
-    fn folder(&self, dir: &Path) -> Result<Place, CliError> {
+    fn default_folder(&self, dir: &Path) -> Result<Place, CliError> {
         for (given, name) in [
             (&self.token_file, "--token-file"),
             (&self.ca_file, "--ca-file"),
@@ -119,6 +127,5 @@ fn remote(
         CliError::usage(error)
             .hint("name the file that holds it with --token-file, or LEAFGATE_TOKEN_FILE")
     })?;
-    let access = Access::new(&parse_url(url)?, ca_file)?;
-    RemoteRegistry::new(access, &token_file)
+    RemoteRegistry::open(url, ca_file, &token_file)
 }

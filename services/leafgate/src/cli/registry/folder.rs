@@ -4,6 +4,7 @@ use std::sync::Arc;
 use leafgate_pki::CaDirectory;
 use leafgate_registrar::Registrar;
 use leafgate_registry::DeviceStore;
+use leafgate_runtime::Environment;
 
 use crate::cli::error::{CliError, Exit};
 use crate::local::{LocalDir, OpenLocalDirError, open_existing_registrar};
@@ -58,8 +59,8 @@ impl RegistryArguments {
     }
 
     /// Who carries out changes.
-    pub(crate) async fn registrar(&self) -> Result<Registrar, CliError> {
-        Ok(open_existing_registrar(&self.open_dir()?).await?)
+    pub(crate) async fn registrar(&self, environment: &Environment) -> Result<Registrar, CliError> {
+        Ok(open_existing_registrar(&self.open_dir()?, environment).await?)
     }
 
     /// The files of the authorities.

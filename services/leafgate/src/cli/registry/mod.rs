@@ -2,6 +2,7 @@
 //! and both give the resources of the API.
 
 mod arguments;
+mod enrolment;
 mod folder;
 mod init;
 mod local;
@@ -14,14 +15,15 @@ use leafgate_api::{
     ApiKey, ApiKeyList, ApplyBulk, AuditReport, BulkPlan, BulkResult, CertificateList,
     CreateApiKey, CreateEnrolmentToken, CreatedApiKey, CreatedEnrolmentToken, Device, DeviceList,
     Disconnected, EnrolmentToken, EnrolmentTokenList, Event, EventList, Explanation,
-    HeldCertificate, ImportResult, IssuedCertificate, PlanBulk, RegisterDevice, ReplaceDevice,
-    SessionList,
+    HeldCertificate, ImportResult, IssuedCertificate, Issuer, PlanBulk, RegisterDevice,
+    ReplaceDevice, SessionList,
 };
 use leafgate_identity::{DeviceId, Fingerprint, SerialNumber, SpkiHash, UnixMs};
-use leafgate_registrar::{Checkpoint, DeviceAction};
+use leafgate_registrar::{Checkpoint, DeviceAction, Service};
 use leafgate_registry::{CertificateStatusKind, DeviceState, RevocationReason};
 
 pub(crate) use self::arguments::RegistryAddress;
+pub(crate) use self::enrolment::enrol_at;
 pub(crate) use self::folder::RegistryArguments;
 pub(super) use self::init::{Arguments, run};
 pub(crate) use self::remote::{RemoteRegistry as RegistryApi, random};
@@ -58,6 +60,13 @@ pub(crate) trait Registry: Send + Sync {
     /// Issues a certificate for the key of this certificate request.
     async fn issue(&self, id: &DeviceId, csr_pem: &str) -> Result<DeviceCertificate, CliError>;
 
+    /// Issues a certificate to a part of the installation, for the key of this certificate request.
+    async fn issue_to_service(
+        &self,
+        service: &Service,
+        csr_pem: &str,
+    ) -> Result<ServiceCertificate, CliError>;
+
     /// The one certificate with this serial number, where one issuer gave it out.
     async fn certificate(
         &self,
@@ -77,6 +86,15 @@ pub(crate) trait Registry: Send + Sync {
         issuer: SpkiHash,
         reason: RevocationReason,
     ) -> Result<HeldCertificate, CliError>;
+
+    /// The intermediates that sign, have signed and are to sign.
+    async fn issuers(&self) -> Result<Vec<Issuer>, CliError>;
+
+    /// Lets an issuer sign in the place of the present one, with `now` although it was prepared a short time ago.
+    async fn activate_issuer(&self, issuer: &SpkiHash, now: bool) -> Result<Issuer, CliError>;
+
+    /// Lets an issuer sign no certificate ever again.
+    async fn retire_issuer(&self, issuer: &SpkiHash) -> Result<Issuer, CliError>;
 
     async fn explain(&self, id: &DeviceId, login: &LogIn) -> Result<Explanation, CliError>;
 
@@ -146,6 +164,12 @@ pub(crate) struct DeviceCertificate {
     pub(crate) certificate: IssuedCertificate,
 }
 
+/// A certificate that was issued to a part of the installation, as recorded and as signed.
+pub(crate) struct ServiceCertificate {
+    pub(crate) record: HeldCertificate,
+    pub(crate) certificate: IssuedCertificate,
+}
+
 /// Which part of a list is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub(crate) struct Part {
@@ -165,6 +189,8 @@ pub(crate) struct DeviceFilter {
     pub(crate) attribute: Option<(String, String)>,
     pub(crate) site: Option<String>,
     pub(crate) id_prefix: Option<String>,
+    /// What the common names of its certificates begin with, case included.
+    pub(crate) common_name_prefix: Option<String>,
     pub(crate) expires_by: Option<UnixMs>,
 }
 

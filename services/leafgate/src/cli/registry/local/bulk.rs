@@ -1,12 +1,11 @@
 //! Many devices of the registry in a folder.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
+use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
 use leafgate_api::{
-    ApplyBulk, BulkAction, BulkFilter, BulkOutcome, BulkPlan, BulkResult, Device, ImportOutcome,
+    ApplyBulk, BulkAction, BulkFilter, BulkOutcome, BulkPlan, BulkResult, ImportOutcome,
     ImportResult, LineProblem, PlanBulk, ProblemType, RegisterDevice,
 };
 use leafgate_identity::DeviceId;
@@ -14,15 +13,12 @@ use leafgate_registrar::{
     BulkResult as Applied, DeviceAction, DeviceFilter as Selected, ErrorKind, Imported, Registrar,
     RegistrarError,
 };
-use leafgate_registry::{Act, BuildChangeError, DeviceStore, Query};
+use leafgate_registry::{Act, BuildChangeError, Query};
 
-use super::described::{described, device_query};
+use super::described::described;
 use crate::cli::device::name_and_value;
 use crate::cli::error::CliError;
-use crate::cli::registry::{DeviceFilter, Line, Part, Results};
-
-/// Devices that are read at once.
-const BATCH: u32 = 500;
+use crate::cli::registry::{Line, Results};
 
 /// What a result is told under.
 struct Key {
@@ -87,33 +83,6 @@ fn problem_of(error: RegistrarError) -> LineProblem {
     };
     let cli = CliError::from(error);
     LineProblem::new(kind, cli.message().to_owned())
-}
-
-pub(super) fn export(
-    store: Arc<dyn DeviceStore>,
-    filter: &DeviceFilter,
-) -> Result<Results<Device>, CliError> {
-    let begin = Part {
-        limit: BATCH,
-        after: None,
-    };
-    let query = device_query(filter, &begin)?;
-    let pages = stream::try_unfold(Some((store, query)), |rest| async {
-        let Some((store, query)) = rest else {
-            return Ok::<_, CliError>(None);
-        };
-        let page = store.find(&query).await?;
-        let rest = page.next.map(|next| {
-            let query = Query {
-                after: Some(next),
-                ..query
-            };
-            (store, query)
-        });
-        let devices = page.items.iter().map(Device::from).map(Ok);
-        Ok(Some((stream::iter(devices.collect::<Vec<_>>()), rest)))
-    });
-    Ok(pages.try_flatten().boxed())
 }
 
 pub(super) async fn plan(registrar: &Registrar, plan: &PlanBulk) -> Result<BulkPlan, CliError> {

@@ -4,10 +4,10 @@ use std::str::FromStr;
 
 use leafgate_api::RegisterDevice;
 use leafgate_identity::{CnPattern, DeviceId, TrustDomainName};
-use leafgate_registry::{CertificateQuery, Cursor, Holder, NewDevice, Query};
+use leafgate_registry::{CertificateQuery, Cursor, Holder, NewDevice};
 
 use crate::cli::error::{CliError, Exit};
-use crate::cli::registry::{CertificateFilter, DeviceFilter, Part};
+use crate::cli::registry::{CertificateFilter, Part};
 use crate::local::new_device;
 
 /// A device that is to be registered, by default in the one trust domain that there is.
@@ -27,19 +27,6 @@ pub(super) fn described(new: RegisterDevice) -> NewDevice {
 pub(super) fn trust_domain() -> TrustDomainName {
     let id = DeviceId::parse("0").expect("a digit is an id");
     new_device(id, "device").trust_domain
-}
-
-pub(super) fn device_query(filter: &DeviceFilter, part: &Part) -> Result<Query, CliError> {
-    Ok(Query {
-        state: filter.state,
-        device_type: filter.device_type.clone(),
-        attribute: filter.attribute.clone(),
-        site: filter.site.clone(),
-        id_prefix: filter.id_prefix.clone(),
-        expires_by: filter.expires_by,
-        after: part.cursor()?,
-        limit: part.limit(),
-    })
 }
 
 pub(super) fn certificate_query(

@@ -1,39 +1,41 @@
 //! The registry in a folder, worked on directly.
 
+mod access;
 mod audit;
 mod bulk;
 mod described;
+mod devices;
 mod following;
 
+use std::error::Error;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use leafgate_access::{ApiKeyId, Authority, EnrolmentTokenId, NewApiKey, NewEnrolmentToken};
 use leafgate_api::{
     ApiKey, ApiKeyList, ApplyBulk, AuditReport, BulkPlan, BulkResult, CertificateList,
     CreateApiKey, CreateEnrolmentToken, CreatedApiKey, CreatedEnrolmentToken, Device, DeviceList,
     Disconnected, EnrolmentToken, EnrolmentTokenList, Event, EventList, Explanation,
-    HeldCertificate, ImportResult, IssuedCertificate, PlanBulk, RegisterDevice, ReplaceDevice,
-    SessionList,
+    HeldCertificate, ImportResult, IssuedCertificate, Issuer, PlanBulk, RegisterDevice,
+    ReplaceDevice, SessionList,
 };
 use leafgate_identity::{DeviceId, Fingerprint, SerialNumber, SpkiHash};
 use leafgate_registrar::{
-    CertificateKey, Checkpoint, DeviceAction, DeviceCredentials, Registrar, RegistrarError,
-    TokenStatus,
+    CertificateKey, Checkpoint, DeviceAction, DeviceCredentials, Registrar, RegistrarError, Service,
 };
 use leafgate_registry::{
     Act, CertificateQuery, DeviceEdit, DeviceRecord, DeviceStore, RevocationReason,
 };
-use leafgate_runtime::{Clock, SystemClock};
-use secrecy::ExposeSecret;
+use leafgate_registry_api::{issued_certificate, issued_to_service, issuer_of};
+use leafgate_runtime::{Clock, Environment, SystemClock};
 
-use self::described::{certificate_query, described, device_of, device_query, trust_domain};
-use super::remote::{Access, RemoteRegistry, parse_url};
+use self::described::{certificate_query, described, device_of};
+use super::remote::RemoteRegistry;
 use super::{
     CertificateFilter, DeviceCertificate, DeviceFilter, Edit, Line, LogIn, Part, Registry,
-    RegistryArguments, Results,
+    RegistryArguments, Results, ServiceCertificate,
 };
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
@@ -41,13 +43,11 @@ use crate::cli::files::read_text;
 use crate::dev::cli_act;
 use crate::local::Endpoints;
 
-/// How long an API key lasts whose maker does not say, as with the registry API.
-const API_KEY_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
-
 /// The registry in a folder, changed by whoever runs the command.
 pub(crate) struct LocalRegistry {
     folder: RegistryArguments,
     clock: SystemClock,
+    environment: Environment,
 }
 
 impl LocalRegistry {
@@ -55,6 +55,7 @@ impl LocalRegistry {
         Self {
             folder,
             clock: context.clock.clone(),
+            environment: context.environment.clone(),
         }
     }
 
@@ -79,7 +80,7 @@ impl LocalRegistry {
 
     async fn registrar(&self) -> Result<Registrar, CliError> {
         self.check_there()?;
-        self.folder.registrar().await
+        self.folder.registrar(&self.environment).await
     }
 
     pub(super) async fn renew(
@@ -105,8 +106,8 @@ impl LocalRegistry {
         let endpoints = Endpoints::read(&self.folder.dir.join("endpoints.json"));
         let endpoints = endpoints.map_err(|_| nobody())?;
         let api = endpoints.registry.ok_or_else(nobody)?;
-        let access = Access::new(&parse_url(&api.registry_url)?, Some(&endpoints.ca_file))?;
-        RemoteRegistry::new(access, &api.admin_token_file)
+        let (ca_file, token_file) = (&endpoints.ca_file, &api.admin_token_file);
+        RemoteRegistry::open(&api.registry_url, Some(ca_file), token_file)
     }
 }
 
@@ -147,12 +148,7 @@ impl Registry for LocalRegistry {
     }
 
     async fn devices(&self, filter: &DeviceFilter, part: &Part) -> Result<DeviceList, CliError> {
-        let query = device_query(filter, part)?;
-        let page = self.store().await?.find(&query).await?;
-        Ok(DeviceList {
-            devices: page.items.iter().map(Device::from).collect(),
-            next_page_token: page.next.as_ref().map(ToString::to_string),
-        })
+        devices::list(&*self.store().await?, filter, part).await
     }
 
     async fn edit(&self, id: &DeviceId, edit: Edit<'_>) -> Result<Device, CliError> {
@@ -183,6 +179,22 @@ impl Registry for LocalRegistry {
         let registrar = self.registrar().await?;
         let credentials = registrar.sign_csr(id, csr_pem, &self.act()).await?;
         Ok(DeviceCertificate::from(&credentials))
+    }
+
+    async fn issue_to_service(
+        &self,
+        service: &Service,
+        csr_pem: &str,
+    ) -> Result<ServiceCertificate, CliError> {
+        let registrar = self.registrar().await?;
+        let key = CertificateKey::Csr(csr_pem);
+        let made = registrar
+            .issue_service_certificate(service, key, &self.act())
+            .await?;
+        Ok(ServiceCertificate {
+            record: HeldCertificate::from(&made.record),
+            certificate: issued_to_service(&made),
+        })
     }
 
     async fn certificate(
@@ -247,6 +259,28 @@ impl Registry for LocalRegistry {
         Ok(HeldCertificate::from(&revoked))
     }
 
+    async fn issuers(&self) -> Result<Vec<Issuer>, CliError> {
+        let registrar = self.registrar().await?;
+        let all = registrar.issuers(self.clock.now()).await?;
+        Ok(all.into_iter().map(issuer_of).collect())
+    }
+
+    async fn activate_issuer(&self, issuer: &SpkiHash, now: bool) -> Result<Issuer, CliError> {
+        let ripe = match now {
+            true => Duration::ZERO,
+            false => Registrar::DEFAULT_ACTIVATE_AFTER,
+        };
+        let registrar = self.registrar().await?;
+        let activated = registrar.activate_issuer(issuer, ripe, &self.act()).await?;
+        Ok(issuer_of(activated))
+    }
+
+    async fn retire_issuer(&self, issuer: &SpkiHash) -> Result<Issuer, CliError> {
+        let registrar = self.registrar().await?;
+        let retired = registrar.retire_issuer(issuer, &self.act()).await?;
+        Ok(issuer_of(retired))
+    }
+
     async fn explain(&self, id: &DeviceId, login: &LogIn) -> Result<Explanation, CliError> {
         self.beside()?.explain(id, login).await
     }
@@ -288,7 +322,7 @@ impl Registry for LocalRegistry {
     }
 
     async fn export(&self, filter: &DeviceFilter) -> Result<Results<Device>, CliError> {
-        bulk::export(self.store().await?, filter)
+        Ok(devices::export(self.store().await?, filter))
     }
 
     async fn plan(&self, plan: &PlanBulk) -> Result<BulkPlan, CliError> {
@@ -306,41 +340,15 @@ impl Registry for LocalRegistry {
     }
 
     async fn create_api_key(&self, new: CreateApiKey) -> Result<CreatedApiKey, CliError> {
-        let registrar = self.registrar().await?;
-        let act = self.act();
-        let new = NewApiKey {
-            name: new.name,
-            authority: Authority {
-                roles: new.roles,
-                scope: new.scope,
-            },
-            created_by: act.actor.to_string(),
-            expires_at: new
-                .expires_at
-                .unwrap_or_else(|| act.at.saturating_add(API_KEY_LIFETIME)),
-        };
-        let (key, text) = registrar.create_api_key(new, &act).await?;
-        Ok(CreatedApiKey {
-            api_key: ApiKey::from(&key),
-            key: text.expose().expose_secret().to_owned(),
-        })
+        access::create_api_key(&self.registrar().await?, new, &self.act()).await
     }
 
     async fn api_keys(&self, part: &Part) -> Result<ApiKeyList, CliError> {
-        let registrar = self.registrar().await?;
-        let page = registrar
-            .api_keys(part.cursor()?.as_ref(), part.limit())
-            .await?;
-        Ok(ApiKeyList {
-            api_keys: page.items.iter().map(ApiKey::from).collect(),
-            next_page_token: page.next.as_ref().map(ToString::to_string),
-        })
+        access::api_keys(&self.registrar().await?, part).await
     }
 
     async fn revoke_api_key(&self, id: &str) -> Result<ApiKey, CliError> {
-        let id: ApiKeyId = id
-            .parse()
-            .map_err(|error| CliError::caused(Exit::Usage, &error))?;
+        let id = read_id(id)?;
         let registrar = self.registrar().await?;
         let key = registrar.revoke_api_key(&id, &self.act()).await?;
         Ok(ApiKey::from(&key))
@@ -350,66 +358,35 @@ impl Registry for LocalRegistry {
         &self,
         new: CreateEnrolmentToken,
     ) -> Result<CreatedEnrolmentToken, CliError> {
-        let registrar = self.registrar().await?;
-        let act = self.act();
-        let new = NewEnrolmentToken {
-            name: new.name,
-            admits: new.admits.into(),
-            trust_domain: new.trust_domain.unwrap_or_else(trust_domain),
-            device_type: new.device_type,
-            site: new.site,
-            attributes: new.attributes,
-            created_by: act.actor.to_string(),
-            expires_at: new
-                .expires_at
-                .unwrap_or_else(|| act.at.saturating_add(Registrar::DEFAULT_TOKEN_LIFETIME)),
-        };
-        let (token, text) = registrar.create_enrolment_token(new, &act).await?;
-        Ok(CreatedEnrolmentToken {
-            enrolment_token: EnrolmentToken::new(&token, 0),
-            token: text.expose().expose_secret().to_owned(),
-        })
+        access::create_enrolment_token(&self.registrar().await?, new, &self.act()).await
     }
 
     async fn enrolment_tokens(&self, part: &Part) -> Result<EnrolmentTokenList, CliError> {
-        let registrar = self.registrar().await?;
-        let page = registrar
-            .enrolment_tokens(part.cursor()?.as_ref(), part.limit())
-            .await?;
-        Ok(EnrolmentTokenList {
-            enrolment_tokens: page.items.iter().map(told).collect(),
-            next_page_token: page.next.as_ref().map(ToString::to_string),
-        })
+        access::enrolment_tokens(&self.registrar().await?, part).await
     }
 
     async fn revoke_enrolment_token(&self, id: &str) -> Result<EnrolmentToken, CliError> {
-        let id: EnrolmentTokenId = id
-            .parse()
-            .map_err(|error| CliError::caused(Exit::Usage, &error))?;
+        let id = read_id(id)?;
         let registrar = self.registrar().await?;
         let status = registrar.revoke_enrolment_token(&id, &self.act()).await?;
-        Ok(told(&status))
+        Ok(EnrolmentToken::new(&status.token, status.uses))
     }
+}
+
+fn read_id<T: FromStr<Err: Error + 'static>>(text: &str) -> Result<T, CliError> {
+    text.parse()
+        .map_err(|error| CliError::caused(Exit::Usage, &error))
 }
 
 impl From<&DeviceCredentials> for DeviceCertificate {
     fn from(credentials: &DeviceCredentials) -> Self {
-        let issued = &credentials.issued;
         Self {
             device: Device::from(&credentials.device),
             certificate: IssuedCertificate {
-                certificate: issued.certificate_pem.clone(),
-                chain: issued.chain_pem.clone(),
-                serial: issued.serial,
-                fingerprint: issued.fingerprint,
-                not_after: issued.validity.not_after,
-                renew_after: credentials.renew_after,
+                // Keys are made by who asks.
                 private_key: None,
+                ..issued_certificate(credentials)
             },
         }
     }
-}
-
-fn told(status: &TokenStatus) -> EnrolmentToken {
-    EnrolmentToken::new(&status.token, status.uses)
 }

@@ -80,7 +80,7 @@ impl Access {
     }
 
     /// Whoever bears this token.
-    pub(super) fn bearing(token: &SecretString) -> Result<HeaderValue, CliError> {
+    pub(in crate::cli::registry) fn bearing(token: &SecretString) -> Result<HeaderValue, CliError> {
         let text = SecretString::from(format!("Bearer {}", token.expose_secret()));
         let mut value = HeaderValue::from_str(text.expose_secret())
             .map_err(|_| CliError::usage("the API key holds characters that no API key has"))?;

@@ -9,10 +9,11 @@ use leafgate_identity::DeviceId;
 use reqwest::Response;
 use serde::de::DeserializeOwned;
 
+use super::RemoteRegistry;
 use super::access::Patience;
+use super::described::filtered;
 use super::failure::cause_of;
 use super::lines::Lines;
-use super::{RemoteRegistry, filtered};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::registry::{DeviceFilter, Results};
 

@@ -7,7 +7,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 
 use crate::cli::console::plain;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{ALL_KNOW_IT, CliError, Exit};
 
 const DEFAULT_WAIT: Duration = Duration::from_secs(1);
 
@@ -69,6 +69,7 @@ fn error_of_answer(name: &str, status: StatusCode, body: &[u8]) -> CliError {
     let error = match kind {
         Some(ProblemType::DeviceUnknown) => error
             .hint("leafgate device list shows those that there are; ids are exact, case included"),
+        Some(ProblemType::IssuerTooYoung) => error.hint(ALL_KNOW_IT),
         Some(ProblemType::PageTokenInvalid) => {
             error.hint("--after takes what the list before said, with the same filters")
         }

@@ -2,6 +2,7 @@
 
 mod access;
 mod bulk;
+mod described;
 mod events;
 mod failure;
 mod import;
@@ -14,14 +15,14 @@ use std::path::Path;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use leafgate_api::{
-    ApiKey, ApiKeyList, ApplyBulk, AuditReport, BulkPlan, BulkResult, CertificateList,
-    CreateApiKey, CreateEnrolmentToken, CreatedApiKey, CreatedEnrolmentToken, Device, DeviceList,
-    Disconnected, EnrolmentToken, EnrolmentTokenList, Event, EventList, Explanation,
-    HeldCertificate, ImportResult, IssuedCertificate, IssuerList, PlanBulk, ProblemType,
-    RegisterDevice, ReplaceDevice, RequestCertificate, Revoke, SessionList,
+    ActivateIssuer, ApiKey, ApiKeyList, ApplyBulk, AuditReport, BulkPlan, BulkResult,
+    CertificateList, CreateApiKey, CreateEnrolmentToken, CreatedApiKey, CreatedEnrolmentToken,
+    Device, DeviceList, Disconnected, EnrolmentToken, EnrolmentTokenList, Event, EventList,
+    Explanation, HeldCertificate, ImportResult, IssuedCertificate, Issuer, IssuerList, PlanBulk,
+    ProblemType, RegisterDevice, ReplaceDevice, RequestCertificate, Revoke, SessionList,
 };
 use leafgate_identity::{DeviceId, SerialNumber, SpkiHash, UnixMs};
-use leafgate_registrar::{Checkpoint, DeviceAction};
+use leafgate_registrar::{Checkpoint, DeviceAction, RegistrarError, Service};
 use leafgate_registry::RevocationReason;
 use leafgate_runtime::read_secret;
 use reqwest::Method;
@@ -31,10 +32,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 pub(crate) use self::access::{Access, parse_url, random};
+use self::described::{filtered, name_of, requested};
 use self::request::Request;
 pub(crate) use self::tls::ClientCertificate;
 use super::{
     CertificateFilter, DeviceCertificate, DeviceFilter, Edit, Line, LogIn, Part, Registry, Results,
+    ServiceCertificate,
 };
 use crate::cli::error::CliError;
 
@@ -51,7 +54,13 @@ pub(crate) struct RemoteRegistry {
 }
 
 impl RemoteRegistry {
-    pub(crate) fn new(access: Access, token_file: &Path) -> Result<Self, CliError> {
+    /// The one at this address, for the holder of the API key in a file. Nothing is asked of it yet.
+    pub(crate) fn open(
+        url: &str,
+        ca_file: Option<&Path>,
+        token_file: &Path,
+    ) -> Result<Self, CliError> {
+        let access = Access::new(&parse_url(url)?, ca_file)?;
         let authorization = Access::bearing(&read_secret(token_file)?)?;
         Ok(Self {
             access,
@@ -64,8 +73,8 @@ impl RemoteRegistry {
         self.access.name()
     }
 
-    /// The issuers, and what time it is there, if the answer says so.
-    pub(crate) async fn issuers(&self) -> Result<(IssuerList, Option<UnixMs>), CliError> {
+    /// The root and the issuers, and what time it is there, if the answer says so.
+    pub(crate) async fn issuers_and_time(&self) -> Result<(IssuerList, Option<UnixMs>), CliError> {
         let (list, headers) = self.get(&["issuers"]).read_with_headers().await?;
         let date = headers.get(DATE).and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok());
@@ -212,6 +221,27 @@ impl Registry for RemoteRegistry {
         })
     }
 
+    async fn issue_to_service(
+        &self,
+        service: &Service,
+        csr_pem: &str,
+    ) -> Result<ServiceCertificate, CliError> {
+        let (name, body) = requested(service, csr_pem);
+        let request = self.post(&["services", &name, "certificates"]);
+        let certificate: IssuedCertificate = request.json(&body)?.read().await?;
+        let serial = certificate.serial;
+        let list: CertificateList = self
+            .get(&["certificates"])
+            .query("fingerprint", Some(certificate.fingerprint))
+            .read()
+            .await?;
+        let unknown = || CliError::from(RegistrarError::CertificateUnknown { serial });
+        Ok(ServiceCertificate {
+            record: list.certificates.into_iter().next().ok_or_else(unknown)?,
+            certificate,
+        })
+    }
+
     async fn certificate(
         &self,
         serial: SerialNumber,
@@ -256,6 +286,22 @@ impl Registry for RemoteRegistry {
         let name = name_of(serial, Some(issuer));
         let request = self.post(&["certificates", &name, "revoke"]);
         request.json(&Revoke { reason })?.read().await
+    }
+
+    async fn issuers(&self) -> Result<Vec<Issuer>, CliError> {
+        let list: IssuerList = self.get(&["issuers"]).read().await?;
+        Ok(list.issuers)
+    }
+
+    async fn activate_issuer(&self, issuer: &SpkiHash, now: bool) -> Result<Issuer, CliError> {
+        let request = self.post(&["issuers", &issuer.to_string(), "activate"]);
+        request.json(&ActivateIssuer { now })?.read().await
+    }
+
+    async fn retire_issuer(&self, issuer: &SpkiHash) -> Result<Issuer, CliError> {
+        self.post(&["issuers", &issuer.to_string(), "retire"])
+            .read()
+            .await
     }
 
     async fn explain(&self, id: &DeviceId, login: &LogIn) -> Result<Explanation, CliError> {
@@ -350,28 +396,5 @@ impl Registry for RemoteRegistry {
 
     async fn revoke_enrolment_token(&self, id: &str) -> Result<EnrolmentToken, CliError> {
         self.post(&["enrolment-tokens", id, "revoke"]).read().await
-    }
-}
-
-/// A request for the devices that are meant.
-fn filtered(request: Request, filter: &DeviceFilter) -> Request {
-    let attribute = filter.attribute.as_ref();
-    request
-        .query("state", filter.state)
-        .query("device_type", filter.device_type.as_ref())
-        .query(
-            "attribute",
-            attribute.map(|(name, value)| format!("{name}={value}")),
-        )
-        .query("site", filter.site.as_ref())
-        .query("id_prefix", filter.id_prefix.as_ref())
-        .query("expires_by", filter.expires_by)
-}
-
-/// What paths call a certificate.
-fn name_of(serial: SerialNumber, issuer: Option<SpkiHash>) -> String {
-    match issuer {
-        Some(issuer) => format!("{issuer}:{serial}"),
-        None => serial.to_string(),
     }
 }

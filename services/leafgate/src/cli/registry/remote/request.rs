@@ -38,7 +38,7 @@ impl Request {
         }
     }
 
-    pub(super) fn bearer(mut self, authorization: &HeaderValue) -> Self {
+    pub(in crate::cli::registry) fn bearer(mut self, authorization: &HeaderValue) -> Self {
         self.headers.insert(AUTHORIZATION, authorization.clone());
         self
     }

@@ -1,11 +1,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::cli::error::CliError;
+use crate::cli::files::load_roots;
 
 /// What a client shows of itself in the TLS handshake.
 pub(crate) struct ClientCertificate {
@@ -18,10 +18,10 @@ pub(super) fn tls(
     ca_file: Option<&Path>,
     own: Option<ClientCertificate>,
 ) -> Result<ClientConfig, CliError> {
-    let mut roots = RootCertStore::empty();
-    match ca_file {
-        Some(path) => add_certificates(&mut roots, path)?,
+    let roots = match ca_file {
+        Some(path) => load_roots(path).map_err(CliError::usage)?,
         None => {
+            let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             if roots.is_empty() {
                 let error = "the system has no certificates to check the registry's with";
@@ -29,8 +29,9 @@ pub(super) fn tls(
                     CliError::usage(error).hint("name its CA with --ca-file, or LEAFGATE_CA_FILE")
                 );
             }
+            roots
         }
-    }
+    };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -44,20 +45,4 @@ pub(super) fn tls(
             })
         }
     }
-}
-
-fn add_certificates(roots: &mut RootCertStore, path: &Path) -> Result<(), CliError> {
-    let wrong = |problem: String| CliError::usage(format!("{}: {problem}", path.display()));
-    let certificates =
-        CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        roots
-            .add(certificate)
-            .map_err(|error| wrong(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong("it holds no certificate in PEM".to_owned()));
-    }
-    Ok(())
 }
