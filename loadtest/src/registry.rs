@@ -23,7 +23,7 @@ pub(crate) use self::report::TABLE;
 pub use self::report::{RegistryReport, RegistryRow};
 use crate::machine::{Machine, load_average};
 use crate::scale::{ScaleName, at_least_one};
-use crate::site::{Site, registry_binary};
+use crate::site::{Site, new_devices, registry_binary};
 
 /// What to measure, with what.
 #[derive(Debug, Clone, Args)]
@@ -196,7 +196,8 @@ impl RegistryBench<'_> {
         )?;
         let small = databases.create().await?;
         let few = &ids[..self.scale.few_devices];
-        site.import(&site.registrar(small.store())?, few).await?;
+        site.import(&site.registrar(small.store())?, new_devices(few))
+            .await?;
         fill::certify(&site, &small, &issuer, few.len(), 0).await?;
         databases.settle(&large)?;
         databases.settle(&small)?;

@@ -93,12 +93,9 @@ impl Site {
     }
 
     /// Registers devices by the product's import; all of them must be new.
-    pub(crate) async fn import(&self, registrar: &Registrar, ids: &[DeviceId]) -> Result<()> {
-        let lines: Vec<_> = ids
-            .iter()
-            .map(|id| Ok::<_, RegistrarError>(new_device(id.clone())))
-            .enumerate()
-            .collect();
+    pub(crate) async fn import(&self, registrar: &Registrar, new: Vec<NewDevice>) -> Result<()> {
+        let count = new.len();
+        let lines = new.into_iter().map(Ok::<_, RegistrarError>).enumerate();
         let clock = self.clock.clone();
         let mut results = registrar.import(stream::iter(lines), move || act_at(clock.now()));
         let mut registered = 0;
@@ -108,9 +105,8 @@ impl Site {
             }
         }
         ensure!(
-            registered == ids.len(),
-            "{registered} of {} devices were registered",
-            ids.len()
+            registered == count,
+            "{registered} of {count} devices were registered"
         );
         Ok(())
     }
@@ -273,8 +269,12 @@ pub(crate) fn postgres_options(url: &str) -> PostgresOptions {
     }
 }
 
-/// A device with nothing special.
-pub(crate) fn new_device(id: DeviceId) -> NewDevice {
+/// Devices with nothing special.
+pub(crate) fn new_devices(ids: &[DeviceId]) -> Vec<NewDevice> {
+    ids.iter().cloned().map(new_device).collect()
+}
+
+fn new_device(id: DeviceId) -> NewDevice {
     let attributes = [("firmware", "2.7.1"), ("batch", "2026-10")];
     NewDevice {
         id,

@@ -6,6 +6,7 @@ use leafgate_identity::{DeviceId, UnixMs};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::canonical;
 use crate::head::{EventHash, Head};
 
 /// What a change says of itself: an event before it has its place in the chain.
@@ -26,24 +27,67 @@ pub struct EventBody {
 impl EventBody {
     /// The event that follows `head`.
     pub fn after(&self, head: &Head) -> Event {
+        self.link(head).event()
+    }
+
+    /// What makes this the event that follows `head`.
+    pub(crate) fn link(&self, head: &Head) -> Link<'_> {
         let seq = head.seq + 1;
-        Event {
+        let detail = canonical(&self.detail);
+        let device = self.device.as_ref();
+        let hash = hash(
+            &head.hash,
             seq,
-            at: self.at,
-            actor: self.actor.clone(),
-            kind: self.kind.clone(),
-            device: self.device.clone(),
-            detail: self.detail.clone(),
+            self.at,
+            &self.actor,
+            &self.kind,
+            device,
+            &detail,
+        );
+        Link {
+            body: self,
+            seq,
+            detail,
             previous_hash: head.hash,
-            hash: hash(
-                &head.hash,
-                seq,
-                self.at,
-                &self.actor,
-                &self.kind,
-                self.device.as_ref(),
-                &self.detail,
-            ),
+            hash,
+        }
+    }
+}
+
+/// An event as a store appends it, without a copy of what it tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link<'a> {
+    /// What it tells.
+    pub body: &'a EventBody,
+    /// Its place, from 1, without gaps.
+    pub seq: u64,
+    /// The RFC 8785 form of `body.detail`, as it was hashed.
+    pub detail: String,
+    /// The hash of the event before; zeros for the first.
+    pub previous_hash: EventHash,
+    /// The event's own hash.
+    pub hash: EventHash,
+}
+
+impl Link<'_> {
+    /// The event on its own.
+    pub fn event(&self) -> Event {
+        let EventBody {
+            at,
+            actor,
+            kind,
+            device,
+            detail,
+        } = self.body.clone();
+        Event {
+            seq: self.seq,
+            at,
+            actor,
+            kind,
+            device,
+            detail,
+            previous_hash: self.previous_hash,
+            hash: self.hash,
         }
     }
 }
@@ -81,7 +125,7 @@ impl Event {
             &self.actor,
             &self.kind,
             self.device.as_ref(),
-            &self.detail,
+            &canonical(&self.detail),
         )
     }
 
@@ -94,6 +138,13 @@ impl Event {
     }
 }
 
+fn canonical(value: &Value) -> String {
+    let mut json = String::new();
+    canonical::push_value(&mut json, value);
+    json
+}
+
+/// `detail` in its canonical form.
 fn hash(
     previous: &EventHash,
     seq: u64,
@@ -101,30 +152,28 @@ fn hash(
     actor: &str,
     kind: &EventKind,
     device: Option<&DeviceId>,
-    detail: &Value,
+    detail: &str,
 ) -> EventHash {
-    #[derive(Serialize)]
-    struct Content<'a> {
-        seq: u64,
-        at: UnixMs,
-        actor: &'a str,
-        kind: &'a EventKind,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        device: Option<&'a DeviceId>,
-        detail: &'a Value,
+    let mut json = String::with_capacity(256 + detail.len());
+    // In the order of the canonical form.
+    json.push_str("{\"actor\":");
+    canonical::push_text(&mut json, actor);
+    json.push_str(",\"at\":");
+    canonical::push_text(&mut json, &at.to_string());
+    json.push_str(",\"detail\":");
+    json.push_str(detail);
+    if let Some(device) = device {
+        json.push_str(",\"device\":");
+        canonical::push_text(&mut json, device.as_str());
     }
-    let json = serde_json_canonicalizer::to_vec(&Content {
-        seq,
-        at,
-        actor,
-        kind,
-        device,
-        detail,
-    })
-    .expect("strings, integers and JSON values always have a canonical form");
+    json.push_str(",\"kind\":");
+    canonical::push_text(&mut json, kind.as_str());
+    json.push_str(",\"seq\":");
+    canonical::push_number(&mut json, &seq.into());
+    json.push('}');
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(previous.as_bytes());
-    context.update(&json);
+    context.update(json.as_bytes());
     let mut bytes = [0; 32];
     bytes.copy_from_slice(context.finish().as_ref());
     EventHash::from(bytes)

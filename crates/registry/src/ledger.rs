@@ -11,7 +11,7 @@ use crate::change::{
 };
 use crate::device::{Crl, DeviceRecord};
 use crate::document::{Document, DocumentKind, DocumentName, DocumentWrite};
-use crate::event::Event;
+use crate::event::Link;
 use crate::feed::FeedPosition;
 use crate::store::CommitError;
 
@@ -73,7 +73,7 @@ impl Needs {
 #[derive(Debug)]
 pub struct Ledger<'a> {
     position: FeedPosition,
-    events: Vec<Event>,
+    events: Vec<Link<'a>>,
     devices: BTreeMap<String, DeviceEntry<'a>>,
     certificates: BTreeMap<CertificateId, CertificateEntry<'a>>,
     crls: BTreeMap<SpkiHash, CrlEntry<'a>>,
@@ -195,7 +195,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// The events to append, oldest first.
-    pub fn events(&self) -> &[Event] {
+    pub fn events(&self) -> &[Link<'a>] {
         &self.events
     }
 
@@ -226,11 +226,11 @@ impl<'a> Ledger<'a> {
         Ok(self.position)
     }
 
-    fn append(&mut self, change: &Change) {
+    fn append(&mut self, change: &'a Change) {
         if let Write::Epoch(epoch) = change.write() {
             self.position.epoch = *epoch;
         }
-        let event = change.event().after(&self.position.head());
+        let event = change.event().link(&self.position.head());
         self.position.seq = event.seq;
         self.position.hash = event.hash;
         self.events.push(event);

@@ -6,6 +6,7 @@
 //! the business of a [`Ledger`]: versions, ids and serial numbers that must be unique, the next event of the chain.
 //! [`MemoryStore`] is the smallest store.
 
+mod canonical;
 mod certificate;
 mod chain;
 mod change;
@@ -37,7 +38,7 @@ pub use document::{
     Document, DocumentKind, DocumentName, DocumentWrite, ParseDocumentNameError,
     UnknownDocumentKind,
 };
-pub use event::{Event, EventBody, EventKind};
+pub use event::{Event, EventBody, EventKind, Link};
 pub use feed::{Epoch, FeedPosition, ParseEpochError};
 pub use head::{EventHash, Head, ParseEventHashError};
 pub use ledger::{Ledger, Needs};

@@ -21,8 +21,8 @@ use leafgate_registry::{
     DeviceStore, Document, DocumentKind, DocumentName, Event, FeedPosition, Outstanding, Page,
     Query, StoreError,
 };
-use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Postgres, QueryBuilder};
 
 use self::connect::{ANSWER_LIMIT, Access, Database, within};
 use self::listen::Watch;
@@ -40,8 +40,8 @@ use crate::writer::Writer;
 /// Acknowledged commits are on the disk of the primary, and of its synchronous standbys if it has any
 /// (`synchronous_commit=on`). Commits of one process that wait at the same time share a transaction. A server that
 /// doesn't answer is given up after five seconds at most; when it is back, everything goes on by itself. A clone is a
-/// further handle on the same connections: eight for reading, one for writing, one for listening, each made when it is
-/// needed. It works on the tokio runtime that it was opened on, which must outlive it.
+/// further handle on the same connections: five for look-ups, three for searches, one for writing, one for listening, each
+/// made when it is needed. It works on the tokio runtime that it was opened on, which must outlive it.
 pub struct PostgresStore {
     shared: Arc<Shared>,
     /// The count of `Shared::watch` that the last `wake` of this handle told of.
@@ -50,7 +50,8 @@ pub struct PostgresStore {
 
 struct Shared {
     database: Database,
-    readers: Readers,
+    look_ups: Readers,
+    searches: Readers,
     /// None where the store was opened for reading only.
     writer: Option<Writer>,
     watch: Arc<Watch>,
@@ -75,7 +76,7 @@ impl PostgresStore {
     /// # Errors
     /// As for [`open`](Self::open); an older schema is [`StoreError::Unsupported`].
     pub async fn open_read_only(options: &PostgresOptions) -> Result<Self, StoreError> {
-        let (database, mut connection) = Database::open(options, Access::Read).await?;
+        let (database, mut connection) = Database::open(options, Access::LookUp).await?;
         schema::check(&mut connection, &database).await?;
         Ok(Self::start(database, None))
     }
@@ -90,7 +91,8 @@ impl PostgresStore {
             })
         });
         let shared = Shared {
-            readers: Readers::new(database.clone()),
+            look_ups: Readers::for_look_ups(database.clone()),
+            searches: Readers::for_searches(database.clone()),
             database,
             writer,
             watch,
@@ -108,12 +110,21 @@ impl PostgresStore {
         })
     }
 
-    async fn read<T>(
+    async fn look_up<T>(
         &self,
         statement: impl Fn() -> Statement,
         made_of: impl FnOnce(&[PgRow]) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
-        let rows = self.shared.readers.rows(statement).await?;
+        let rows = self.shared.look_ups.rows(statement).await?;
+        made_of(&rows).map_err(|failure| self.shared.database.failed(failure))
+    }
+
+    async fn search<T>(
+        &self,
+        sql: impl Fn() -> QueryBuilder<Postgres>,
+        made_of: impl FnOnce(&[PgRow]) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        let rows = self.shared.searches.rows(|| read::search(sql())).await?;
         made_of(&rows).map_err(|failure| self.shared.database.failed(failure))
     }
 }
@@ -132,16 +143,17 @@ impl Clone for PostgresStore {
 impl DeviceStore for PostgresStore {
     async fn load(&self, id: &DeviceId) -> Result<Option<DeviceRecord>, StoreError> {
         let record = |rows: &[PgRow]| Ok(rows::records(rows)?.pop());
-        self.read(|| read::load(id), record).await
+        self.look_up(|| read::load(id), record).await
     }
 
     async fn find(&self, query: &Query) -> Result<Page<DeviceRecord, DeviceId>, StoreError> {
         let page = |rows: &[PgRow]| search::device_page(rows, query);
-        let statement = match search::names_devices(query) {
-            true => read::look_up,
-            false => read::search,
-        };
-        self.read(|| statement(search::devices(query)), page).await
+        let sql = || search::devices(query);
+        if search::names_devices(query) {
+            self.look_up(|| read::built(sql()), page).await
+        } else {
+            self.search(sql, page).await
+        }
     }
 
     async fn find_certificates(
@@ -149,12 +161,12 @@ impl DeviceStore for PostgresStore {
         query: &CertificateQuery,
     ) -> Result<Page<Certificate, CertificateId>, StoreError> {
         let page = |rows: &[PgRow]| search::certificate_page(rows, query);
-        let statement = match search::names_certificates(query) {
-            true => read::look_up,
-            false => read::search,
-        };
-        self.read(|| statement(search::certificates(query)), page)
-            .await
+        let sql = || search::certificates(query);
+        if search::names_certificates(query) {
+            self.look_up(|| read::built(sql()), page).await
+        } else {
+            self.search(sql, page).await
+        }
     }
 
     async fn certificates(
@@ -168,13 +180,13 @@ impl DeviceStore for PostgresStore {
     }
 
     async fn outstanding(&self, issuer: &SpkiHash, now: UnixMs) -> Result<Outstanding, StoreError> {
-        let counted = || read::search(search::outstanding(issuer, now));
-        self.read(counted, search::outstanding_of).await
+        let sql = || search::outstanding(issuer, now);
+        self.search(sql, search::outstanding_of).await
     }
 
     async fn crl(&self, issuer: &SpkiHash) -> Result<Option<Crl>, StoreError> {
         let crl = |rows: &[PgRow]| rows.first().map(rows::crl).transpose();
-        self.read(|| read::crl(issuer), crl).await
+        self.look_up(|| read::crl(issuer), crl).await
     }
 
     async fn document(
@@ -183,7 +195,7 @@ impl DeviceStore for PostgresStore {
         name: &DocumentName,
     ) -> Result<Option<Document>, StoreError> {
         let document = |rows: &[PgRow]| rows.first().map(rows::document).transpose();
-        self.read(|| read::document(kind, name), document).await
+        self.look_up(|| read::document(kind, name), document).await
     }
 
     async fn documents(
@@ -193,7 +205,7 @@ impl DeviceStore for PostgresStore {
         limit: usize,
     ) -> Result<Page<Document, DocumentName>, StoreError> {
         let page = |rows: &[PgRow]| search::document_page(rows, limit);
-        self.read(|| read::search(search::documents(kind, after, limit)), page)
+        self.search(|| search::documents(kind, after, limit), page)
             .await
     }
 
@@ -215,12 +227,13 @@ impl DeviceStore for PostgresStore {
     }
 
     async fn position(&self) -> Result<FeedPosition, StoreError> {
-        self.read(read::position, read::position_of).await
+        self.look_up(read::position, read::position_of).await
     }
 
     async fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
         let events = |rows: &[PgRow]| rows.iter().map(rows::event).collect();
-        self.read(|| read::events_after(seq, limit), events).await
+        self.look_up(|| read::events_after(seq, limit), events)
+            .await
     }
 
     async fn wake(&self) {

@@ -60,7 +60,8 @@ pub(crate) fn devices<DB: Dialect>(query: &Query) -> QueryBuilder<DB> {
     sql
 }
 
-/// Whether a query asks for nothing but the beginning of an id, whose order is that of the page.
+/// Whether a query asks for nothing but the beginning of an id, whose order is that of the page: whatever the values, one
+/// index serves.
 pub(crate) fn names_devices(query: &Query) -> bool {
     let Query {
         state,
@@ -144,7 +145,7 @@ pub(crate) fn certificates<DB: Dialect>(query: &CertificateQuery) -> QueryBuilde
     sql
 }
 
-/// Whether a query names its certificates by a key that at most a few have.
+/// Whether a query names its certificates by a key that at most a few have: whatever the values, one index serves.
 pub(crate) fn names_certificates(query: &CertificateQuery) -> bool {
     query.serial.is_some() || query.fingerprint.is_some() || query.public_key.is_some()
 }
@@ -246,6 +247,9 @@ fn push_expires_by<DB: Dialect>(sql: &mut QueryBuilder<DB>, time: UnixMs) {
 
 /// One more than asked for, and than the one that is always given, tells a page that is full from one that others
 /// follow.
+///
+/// It is written out: SQLite plans a statement anew whenever its limit is bound.
 fn push_limit<DB: Dialect>(sql: &mut QueryBuilder<DB>, limit: usize) {
-    push_integer(sql, " LIMIT ", integer(limit.max(1)).saturating_add(1));
+    let limit = integer(limit.max(1)).saturating_add(1);
+    sql.push(" LIMIT ").push(limit);
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{Issuing, Wish};
 use crate::http::{HttpServer, Whole};
-use crate::site::{RegistryProcess, Site, postgres_options};
+use crate::site::{RegistryProcess, Site, new_devices, postgres_options};
 
 /// `leafgate-registry` on PostgreSQL, with its embedded CA.
 pub(super) struct LeafgateIssuer {
@@ -32,7 +32,7 @@ impl LeafgateIssuer {
     ) -> Result<Self> {
         let store = PostgresStore::open(&postgres_options(url)).await?;
         let registrar = site.registrar(Arc::new(store))?;
-        site.import(&registrar, ids).await?;
+        site.import(&registrar, new_devices(ids)).await?;
         Ok(Self {
             api_key: site.api_key(&registrar, Role::Provisioner).await?,
             issuer_pem: site.devices_ca()?.certificate_pem().to_owned(),

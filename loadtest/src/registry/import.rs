@@ -14,7 +14,7 @@ use sqlx::{
 use super::database::{Database, Databases};
 use super::report::{Goal, RegistryRow};
 use super::{RegistryScale, StoreName};
-use crate::site::Site;
+use crate::site::{Site, new_devices};
 use crate::usage::cpu_time;
 
 /// Rows of a statement, and of a transaction, of SQLite's peer.
@@ -22,7 +22,7 @@ const ROWS_PER_INSERT: usize = 1_000;
 const ROWS_PER_TRANSACTION: usize = 10_000;
 
 /// Imports all devices by the product's own path, and in turns has the database take the very same rows of the same
-/// tables by its own means: COPY in PostgreSQL, batches of INSERT in SQLite.
+/// tables by its own means: COPY in PostgreSQL, batches of INSERT in SQLite. Both find what they write in memory.
 pub(super) async fn measure(
     site: &Site,
     databases: &Databases,
@@ -36,9 +36,8 @@ pub(super) async fn measure(
     let mut of_peer = Spent::default();
     let mut newest = 0;
     for part in ids.chunks(ids.len().div_ceil(scale.import_rounds)) {
-        of_leafgate
-            .add(site, databases, site.import(&registrar, part))
-            .await?;
+        let import = site.import(&registrar, new_devices(part));
+        of_leafgate.add(site, databases, import).await?;
         match into.kind() {
             StoreName::Postgres => {
                 let rows = CopyRows::read(into, part, newest).await?;

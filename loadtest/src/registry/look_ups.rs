@@ -12,6 +12,9 @@ use crate::figures::median;
 /// How many ids share all but their last digit.
 const TEN: usize = 10;
 
+/// How many look-ups among many are made before as many among few: what else the machine does meets both alike.
+const TURN: usize = 50;
+
 /// A prime that no number of devices is a multiple of: places a stride apart visit all of them.
 const STRIDE: usize = 7_368_787;
 
@@ -41,9 +44,12 @@ pub(super) async fn measure(
     let tens = ids.len() / TEN * TEN;
     let mut runs: [Vec<Run>; 5] = Default::default();
     for run in 0..=scale.runs {
+        let [of_many, of_few] = bench
+            .log_ins([(&*among_many, ids), (&*among_few, few)], run)
+            .await?;
         let measured = [
-            bench.log_ins(&*among_many, ids, run).await?,
-            bench.log_ins(&*among_few, few, run).await?,
+            of_many,
+            of_few,
             bench.devices(&*among_many, ids, 1, run).await?,
             bench.devices(&*among_many, &ids[..tens], TEN, run).await?,
             bench.certificates(&*among_many, &ids[..tens], run).await?,
@@ -116,17 +122,27 @@ struct LookUps<'a> {
 }
 
 impl LookUps<'_> {
-    async fn log_ins(&self, store: &dyn DeviceStore, ids: &[DeviceId], run: usize) -> Result<Run> {
-        self.times(run, async |place| {
-            let id = &ids[place % ids.len()];
-            let found = store.load(id).await?.context("a device is missing")?;
-            ensure!(
-                found.device.id == *id && found.certificates.len() == 1,
-                "{found:?}"
-            );
-            Ok(())
-        })
-        .await
+    /// Looks up in either registry, a few times each in turn.
+    async fn log_ins(
+        &self,
+        among: [(&dyn DeviceStore, &[DeviceId]); 2],
+        run: usize,
+    ) -> Result<[Run; 2]> {
+        let mut latencies = [Latencies::new()?, Latencies::new()?];
+        for turn in (0..self.count).step_by(TURN) {
+            for ((store, ids), latencies) in among.iter().zip(&mut latencies) {
+                for number in turn..self.count.min(turn + TURN) {
+                    let id = &ids[self.place(run, number) % ids.len()];
+                    let found = latencies.of(self.clock, store.load(id)).await?;
+                    let found = found.context("a device is missing")?;
+                    ensure!(
+                        found.device.id == *id && found.certificates.len() == 1,
+                        "{found:?}"
+                    );
+                }
+            }
+        }
+        Ok(latencies.map(|latencies| latencies.run()))
     }
 
     /// Finds this many at a time: one, or those that share all but their last digit.
@@ -177,18 +193,48 @@ impl LookUps<'_> {
     }
 
     async fn times(&self, run: usize, look_up: impl AsyncFn(usize) -> Result<()>) -> Result<Run> {
-        let mut latencies = Histogram::<u64>::new(3).context("can't make a histogram")?;
+        let mut latencies = Latencies::new()?;
         for number in 0..self.count {
-            let place = (run * self.count + number).wrapping_mul(STRIDE);
-            let started = self.clock.monotonic();
-            look_up(place).await?;
-            let elapsed = self.clock.monotonic() - started;
-            latencies.record(u64::try_from(elapsed.as_nanos())?)?;
+            let look_up = look_up(self.place(run, number));
+            latencies.of(self.clock, look_up).await?;
         }
-        let us = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e3;
-        Ok(Run {
+        Ok(latencies.run())
+    }
+
+    fn place(&self, run: usize, number: usize) -> usize {
+        (run * self.count + number).wrapping_mul(STRIDE)
+    }
+}
+
+struct Latencies(Histogram<u64>);
+
+impl Latencies {
+    fn new() -> Result<Self> {
+        let histogram = Histogram::new(3).context("can't make a histogram")?;
+        Ok(Self(histogram))
+    }
+
+    /// Waits, and takes down how long.
+    async fn of<T, E>(
+        &mut self,
+        clock: &SystemClock,
+        look_up: impl Future<Output = Result<T, E>>,
+    ) -> Result<T>
+    where
+        anyhow::Error: From<E>,
+    {
+        let started = clock.monotonic();
+        let found = look_up.await?;
+        let elapsed = clock.monotonic() - started;
+        self.0.record(u64::try_from(elapsed.as_nanos())?)?;
+        Ok(found)
+    }
+
+    fn run(&self) -> Run {
+        let us = |quantile| self.0.value_at_quantile(quantile) as f64 / 1e3;
+        Run {
             p50: us(0.5),
             p99: us(0.99),
-        })
+        }
     }
 }

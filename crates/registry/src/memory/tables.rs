@@ -7,7 +7,7 @@ use crate::certificate::{Certificate, CertificateId};
 use crate::change::Change;
 use crate::device::{Crl, DeviceRecord};
 use crate::document::{Document, DocumentKind, DocumentName};
-use crate::event::Event;
+use crate::event::{Event, Link};
 use crate::feed::{Epoch, FeedPosition};
 use crate::head::Head;
 use crate::ledger::{Ledger, Needs};
@@ -168,7 +168,7 @@ impl Tables {
         for document in ledger.documents() {
             self.documents.insert(document.key(), document.clone());
         }
-        self.events.extend_from_slice(ledger.events());
+        self.events.extend(ledger.events().iter().map(Link::event));
         self.epoch = ledger.position().epoch;
     }
 }

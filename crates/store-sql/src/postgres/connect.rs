@@ -34,7 +34,10 @@ const OLDEST_VERSION: u32 = 13;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    Read,
+    /// Of few rows by a key: statements are planned once for a connection.
+    LookUp,
+    /// By what any number of rows may share: statements are planned for their very values.
+    Search,
     Write,
 }
 
@@ -151,10 +154,13 @@ pub(super) async fn within<T, E: From<sqlx::Error>>(
 
 /// Sets the session up and asks who answers, in one round trip.
 fn greeting_sql(access: Access) -> String {
-    let (read_only, plans, joins) = match access {
-        Access::Read => ("on", "auto", "on"),
+    let (read_only, plans, joins, sorts) = match access {
+        // Left to itself, the server plans a range anew for each of its values. Its plan for any value must walk an index
+        // until the page is full, and not first read all that a short prefix names.
+        Access::LookUp => ("on", "force_generic_plan", "off", "off"),
+        Access::Search => ("on", "auto", "on", "on"),
         // Its statements take lists of whatever length: a plan for a long one would read whole tables.
-        Access::Write => ("off", "force_generic_plan", "off"),
+        Access::Write => ("off", "force_generic_plan", "off", "on"),
     };
     let settings = [
         ("statement_timeout", STATEMENT_TIMEOUT_MS.to_string()),
@@ -172,6 +178,8 @@ fn greeting_sql(access: Access) -> String {
         ("enable_seqscan", "off".to_owned()),
         ("enable_hashjoin", joins.to_owned()),
         ("enable_mergejoin", joins.to_owned()),
+        ("enable_sort", sorts.to_owned()),
+        ("enable_bitmapscan", sorts.to_owned()),
         // It takes longer than the longest statement here.
         ("jit", "off".to_owned()),
     ];
@@ -231,8 +239,10 @@ mod tests {
             password_file: None,
             ca_file: None,
         };
-        let (_, mut connection) = Database::open(&options, Access::Read).await.unwrap();
-        let create = sqlx::raw_sql("CREATE TABLE mine (name TEXT)");
-        create.execute(&mut connection).await.unwrap_err();
+        for access in [Access::LookUp, Access::Search] {
+            let (_, mut connection) = Database::open(&options, access).await.unwrap();
+            let create = sqlx::raw_sql("CREATE TABLE mine (name TEXT)");
+            create.execute(&mut connection).await.unwrap_err();
+        }
     }
 }

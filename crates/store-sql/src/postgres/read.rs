@@ -73,12 +73,10 @@ pub(super) fn events_after(seq: u64, limit: usize) -> Statement {
 
 /// A search. It is planned for its very values: how many devices are in a state, say, decides which index serves.
 pub(super) fn search(sql: QueryBuilder<Postgres>) -> Statement {
-    look_up(sql).persistent(false)
+    built(sql).persistent(false)
 }
 
-/// A search for what a key or the beginning of an id names. Whatever its values, one index serves, and the plan is made
-/// once for a connection.
-pub(super) fn look_up(mut sql: QueryBuilder<Postgres>) -> Statement {
+pub(super) fn built(mut sql: QueryBuilder<Postgres>) -> Statement {
     // A builder refuses a value that can't be encoded when it is pushed.
     let arguments = sql.build().take_arguments().ok().flatten();
     sqlx::query_with(sql.into_sql(), arguments.unwrap_or_default())

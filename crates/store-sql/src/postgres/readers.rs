@@ -9,14 +9,16 @@ use super::connect::{ANSWER_LIMIT, Access, Database, within};
 use super::error::{is_disconnected, is_silence};
 use super::read::Statement;
 
-const MAX_READERS: usize = 8;
+const MAX_LOOK_UPS: usize = 5;
+const MAX_SEARCHES: usize = 3;
 
-/// Connections for reading, made as they are needed.
+/// Connections for reading, made as they are needed. Searches have their own, so that log-ins don't wait for them.
 ///
 /// None is checked before it is used, which would cost a round trip: a read that finds the server gone is made again
 /// on a new connection.
 pub(super) struct Readers {
     database: Database,
+    access: Access,
     idle: Mutex<Vec<PgConnection>>,
     permits: Semaphore,
 }
@@ -33,11 +35,20 @@ impl From<sqlx::Error> for Failed {
 }
 
 impl Readers {
-    pub(super) fn new(database: Database) -> Self {
+    pub(super) fn for_look_ups(database: Database) -> Self {
+        Self::new(database, Access::LookUp, MAX_LOOK_UPS)
+    }
+
+    pub(super) fn for_searches(database: Database) -> Self {
+        Self::new(database, Access::Search, MAX_SEARCHES)
+    }
+
+    fn new(database: Database, access: Access, most: usize) -> Self {
         Self {
             database,
+            access,
             idle: Mutex::new(Vec::new()),
-            permits: Semaphore::new(MAX_READERS),
+            permits: Semaphore::new(most),
         }
     }
 
@@ -73,7 +84,7 @@ impl Readers {
                 Err(error) => return Err(Failed::Reading(error)),
             }
         }
-        let connected = self.database.connect(Access::Read).await;
+        let connected = self.database.connect(self.access).await;
         let mut connection = connected.map_err(Failed::Connecting)?;
         // A connection in the middle of an answer is never kept: it is dropped with whoever stops waiting.
         let rows = statement().fetch_all(&mut connection).await?;

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use leafgate_identity::{DeviceId, SpkiHash, UnixMs};
 use leafgate_registry::{
     Certificate, CertificateId, CertificateStatus, Crl, DeviceRecord, Document, DocumentKind,
-    DocumentName, Event, FeedPosition, Holder, Ledger, Needs,
+    DocumentName, FeedPosition, Holder, Ledger, Link, Needs,
 };
 use sqlx::postgres::{PgBindIterExt, PgHasArrayType, PgRow};
 use sqlx::{Encode, PgConnection, Postgres, Type};
@@ -278,19 +278,19 @@ fn put_documents(documents: &[&Document]) -> Statement {
         .bind(column(documents, |document| document.body.to_string()))
 }
 
-fn insert_events(events: &[&Event]) -> Statement {
+fn insert_events(events: &[&Link<'_>]) -> Statement {
     const INSERT: &str = "INSERT INTO events (seq, at_ms, actor, kind, device_id, detail, previous_hash, hash) \
          SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], \
          $7::text[], $8::text[])";
     sqlx::query(INSERT)
         .bind(column(events, |event| integer(event.seq)))
-        .bind(column(events, |event| event.at.as_i64()))
-        .bind(column(events, |event| event.actor.as_str()))
-        .bind(column(events, |event| event.kind.as_str()))
+        .bind(column(events, |event| event.body.at.as_i64()))
+        .bind(column(events, |event| event.body.actor.as_str()))
+        .bind(column(events, |event| event.body.kind.as_str()))
         .bind(column(events, |event| {
-            event.device.as_ref().map(DeviceId::as_str)
+            event.body.device.as_ref().map(DeviceId::as_str)
         }))
-        .bind(column(events, |event| event.detail.to_string()))
+        .bind(column(events, |event| event.detail.as_str()))
         .bind(column(events, |event| event.previous_hash.to_string()))
         .bind(column(events, |event| event.hash.to_string()))
 }

@@ -65,6 +65,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_beginning_of_an_id_is_looked_up() {
+        let plan = plan_of(devices(&Query {
+            id_prefix: Some("pump-00".to_owned()),
+            ..Query::default()
+        }))
+        .await;
+        assert!(
+            plan.contains("SEARCH devices USING PRIMARY KEY (id>? AND id<?)"),
+            "{plan}"
+        );
+        assert!(!plan.contains("TEMP B-TREE"), "nothing is sorted: {plan}");
+    }
+
+    /// SQLite 3.51 looks at the value of a limit that is bound, and plans the statement anew for every further one.
+    #[test]
+    fn limits_are_written_out() {
+        let devices = devices::<Sqlite>(&Query::default()).into_string();
+        assert!(devices.contains(" LIMIT 101)"), "{devices}");
+        let certificates = certificates::<Sqlite>(&CertificateQuery::default()).into_string();
+        assert!(certificates.ends_with(" LIMIT 101"), "{certificates}");
+    }
+
+    #[tokio::test]
     async fn what_ends_soon_looks_at_the_certificates_of_one_device_at_a_time() {
         let plan = plan_of(devices(&Query {
             expires_by: Some(UnixMs::new(1)),

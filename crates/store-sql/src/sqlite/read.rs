@@ -4,7 +4,7 @@ use leafgate_registry::{
 };
 use serde_json::json;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteExecutor};
+use sqlx::{QueryBuilder, Row, SqliteExecutor};
 
 use crate::failure::Failure;
 use crate::rows::{self, Columns, certificate_columns, device_columns, document_columns, integer};
@@ -94,12 +94,12 @@ pub(super) async fn events_after(
     limit: usize,
 ) -> Result<Vec<Event>, Failure> {
     const EVENTS: &str = "SELECT seq, at_ms, actor, kind, device_id, detail, previous_hash, hash \
-                          FROM events WHERE seq > ? ORDER BY seq LIMIT ?";
-    let rows = sqlx::query(EVENTS)
-        .bind(integer(seq))
-        .bind(integer(limit))
-        .fetch_all(executor)
-        .await?;
+                          FROM events WHERE seq > ";
+    let mut sql = QueryBuilder::new(EVENTS);
+    sql.push_bind(integer(seq));
+    // Written out: a statement is planned anew whenever its limit is bound.
+    sql.push(" ORDER BY seq LIMIT ").push(integer(limit));
+    let rows = sql.build().fetch_all(executor).await?;
     rows.iter().map(rows::event).collect()
 }
 
@@ -115,8 +115,6 @@ impl Columns for SqliteRow {
 
 #[cfg(test)]
 mod tests {
-    use sqlx::QueryBuilder;
-
     use super::super::schema::tests::{migrated, plan};
     use super::*;
 

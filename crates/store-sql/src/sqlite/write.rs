@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use leafgate_identity::{DeviceId, UnixMs};
 use leafgate_registry::{
-    Certificate, CertificateId, CertificateStatus, Crl, DeviceRecord, Document, Event, Holder,
-    Ledger, Needs,
+    Certificate, CertificateId, CertificateStatus, Crl, DeviceRecord, Document, EventBody, Holder,
+    Ledger, Link, Needs,
 };
 use serde::Serialize;
 use sqlx::query_builder::Separated;
@@ -124,8 +124,13 @@ pub(super) async fn write_ledger(
     const EVENTS: &str =
         "INSERT INTO events (seq, at_ms, actor, kind, device_id, detail, previous_hash, hash) ";
 
-    let (devices, certificates) = (ledger.devices(), ledger.certificates());
-    insert(connection, DEVICES, devices, bind_device, OR_CHANGE_DEVICE).await?;
+    let certificates = ledger.certificates();
+    // A version of 1 was never there before, and nothing has to be compared with it.
+    let (new, changed): (Vec<_>, Vec<_>) = ledger
+        .devices()
+        .partition(|record| record.device.version == 1);
+    insert(connection, DEVICES, new, bind_device, "").await?;
+    insert(connection, DEVICES, changed, bind_device, OR_CHANGE_DEVICE).await?;
     insert(
         connection,
         CERTIFICATES,
@@ -242,14 +247,21 @@ fn bind_document(mut values: Values<'_>, document: &Document) {
         .push_bind(document.body.to_string());
 }
 
-fn bind_event(mut values: Values<'_>, event: &Event) {
+fn bind_event(mut values: Values<'_>, event: &Link<'_>) {
+    let EventBody {
+        at,
+        actor,
+        kind,
+        device,
+        detail: _,
+    } = event.body;
     values
         .push_bind(integer(event.seq))
-        .push_bind(event.at.as_i64())
-        .push_bind(event.actor.as_str())
-        .push_bind(event.kind.as_str())
-        .push_bind(event.device.as_ref().map(DeviceId::as_str))
-        .push_bind(event.detail.to_string())
+        .push_bind(at.as_i64())
+        .push_bind(actor.as_str())
+        .push_bind(kind.as_str())
+        .push_bind(device.as_ref().map(DeviceId::as_str))
+        .push_bind(event.detail.as_str())
         .push_bind(event.previous_hash.to_string())
         .push_bind(event.hash.to_string());
 }

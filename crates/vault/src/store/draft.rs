@@ -169,7 +169,7 @@ impl Draft {
         writes.extend(ledger.events().iter().map(|event| Write {
             path: layout::event(event.seq),
             version: 0,
-            data: Some(records::event_fields(event, commit.as_str())),
+            data: Some(records::event_fields(&event.event(), commit.as_str())),
         }));
         Ok(writes)
     }
