@@ -58,6 +58,9 @@ ask() { # METHOD URL BODY-FILE [CURL-OPTION…]
   if [[ $status != 2* ]]; then
     printf 'error: %s %s was answered with %s\n' "$method" "$url" "$status" >&2
     jq -r '.detail // (.errors // [] | join("\n")) // .' "$scratch/answer" 2>/dev/null | sed 's/^/  /' >&2
+    if grep -q 'check-and-set parameter did not match' "$scratch/answer" 2>/dev/null; then
+      printf '  %s is taken: there is a device of this id in Vault\n' "$id" >&2
+    fi
     exit 1
   fi
   cat "$scratch/answer"

@@ -1,51 +1,94 @@
 //! The whole life of a device over REST, with nothing but what a script has: enrol, log in, renew, be superseded, be
-//! revoked. On each store.
+//! revoked. On each pair of store and issuer.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use leafgate::local::{Credentials, Device, LogInError, SiteOptions};
 use leafgate_runtime::StoreConfig;
-use leafgate_testkit::postgres::PostgresServer;
+use leafgate_testkit::postgres::{PostgresDatabase, PostgresServer};
 use serde_json::{Value, json};
 
 use crate::support::registry_client::{
     RegistryClient, enrol, hears_log_ins, keep, openssl, openssl_request, try_openssl,
     with_registry,
 };
+use crate::support::vault::{InVault, Vault};
 use crate::support::{PATIENCE, TestSite, eventually};
 
 #[tokio::test]
 async fn on_sqlite() {
-    whole_life(&with_registry()).await;
+    whole_life(&with_registry(), None).await;
+}
+
+#[tokio::test]
+async fn on_sqlite_with_vault_as_issuer() {
+    in_vault(InVault::Issuer, with_registry()).await;
 }
 
 #[tokio::test]
 async fn on_postgresql() {
     let database = PostgresServer::shared().create_database();
+    whole_life(&on(&database), None).await;
+}
+
+#[tokio::test]
+async fn on_postgresql_with_vault_as_issuer() {
+    let database = PostgresServer::shared().create_database();
+    in_vault(InVault::Issuer, on(&database)).await;
+}
+
+#[tokio::test]
+async fn in_vault_alone() {
+    in_vault(InVault::Both, with_registry()).await;
+}
+
+#[tokio::test]
+async fn in_vault_with_an_issuer_of_ones_own() {
+    in_vault(InVault::Store, with_registry()).await;
+}
+
+fn on(database: &PostgresDatabase<'_>) -> SiteOptions {
     let store = StoreConfig {
         url: database.url(),
         password_file: None,
         ca_file: None,
     };
-    whole_life(&SiteOptions {
+    SiteOptions {
         store: Some(store),
         ..with_registry()
-    })
-    .await;
+    }
 }
 
-async fn whole_life(options: &SiteOptions) {
+async fn in_vault(part: InVault, rest: SiteOptions) {
+    let vault = Vault::documented().await;
+    let issuer = match part {
+        InVault::Store => None,
+        InVault::Issuer | InVault::Both => Some(&vault),
+    };
+    whole_life(&vault.site(part, rest).await, issuer).await;
+}
+
+/// `issuer` is the Vault that signs, if one does.
+async fn whole_life(options: &SiteOptions, issuer: Option<&Vault>) {
     let mut site = TestSite::start(options).await;
     hears_log_ins(&mut site.site).await;
     let admin = RegistryClient::admin(&site.site);
-    let status = Status::of(&site);
+    let status = Status::of(&site, issuer);
 
     let enrolled = enrol(&admin, &site.devices, "0001").await;
     assert_eq!(enrolled["device"]["state"], "active", "{enrolled}");
     let (accepted, said) = status.check("0001").await;
     assert!(accepted, "{said}");
     assert_eq!(status.ocsp("0001"), "good");
+    assert_eq!(
+        openssl(&site.devices, "x509 -in 0001.crt -noout -subject").trim(),
+        "subject=CN = device-0001.device.synadia.local"
+    );
+    let present = fs::read_to_string(site.devices.join("0001.csr")).unwrap();
+    let path = "/v1/devices/0001/certificates";
+    let again = admin.post(path, &json!({ "csr": present })).await;
+    assert_eq!(again["serial"], enrolled["serial"], "not due for renewal");
     let device = site.log_in("0001").await.unwrap();
 
     let renewed = renew(&admin, &site.devices, "0001", "0001-next").await;
@@ -68,6 +111,7 @@ async fn whole_life(options: &SiteOptions) {
     site.logged(mark, "reason=certificate-superseded device=0001")
         .await;
 
+    enrol(&admin, &site.devices, "0002").await;
     let reason = json!({ "reason": "key-compromise" });
     let revoked = admin.post("/v1/devices/0001/revoke", &reason).await;
     assert_eq!(revoked["state"], "revoked", "{revoked}");
@@ -77,6 +121,8 @@ async fn whole_life(options: &SiteOptions) {
         assert!(!accepted && said.contains("revoked"), "{said}");
         assert_eq!(status.ocsp(name), "revoked");
     }
+    let (accepted, said) = status.check("0002").await;
+    assert!(accepted, "{said}");
     live.ended(PATIENCE).await.unwrap();
     drop(live);
     let mark = site.mark();
@@ -88,6 +134,15 @@ async fn whole_life(options: &SiteOptions) {
     let (code, problem) = refused.try_post("/v1/renew", &json!({ "csr": csr })).await;
     assert_eq!(code, 409, "{problem}");
     assert_eq!(problem["type"], "/problems/state-illegal", "{problem}");
+    if let Some(vault) = issuer {
+        let serials = [&enrolled, &renewed].map(|it| it["serial"].as_str().unwrap().to_owned());
+        eventually("Vault is told", async || {
+            let revoked = vault.revoked().await;
+            let all = serials.iter().all(|serial| revoked.contains(serial));
+            all.then_some(())
+        })
+        .await;
+    }
 
     let verified = admin.post("/v1/audit/verify", &json!({})).await;
     assert!(verified["events"].as_u64().unwrap() >= 8, "{verified}");
@@ -106,36 +161,59 @@ async fn renew(admin: &RegistryClient, folder: &Path, present: &str, next: &str)
 /// What outside checkers find of the revocation status of certificates in the devices' folder.
 struct Status {
     folder: PathBuf,
-    crl_url: String,
+    /// Where lists are.
+    crl_folder: String,
     ocsp_url: String,
+    /// The file of the root.
+    root: &'static str,
+    /// The issuer's list.
+    list: String,
+    /// Whether the root's list is here too.
+    has_root_list: bool,
 }
 
 impl Status {
-    fn of(site: &TestSite) -> Self {
+    fn of(site: &TestSite, issuer: Option<&Vault>) -> Self {
         let registry = site.site.endpoints().registry.unwrap();
+        let (crl_folder, list) = registry.crl_url.rsplit_once('/').unwrap();
+        if let Some(vault) = issuer {
+            fs::copy(vault.root_file(), site.devices.join("vault-root.crt")).unwrap();
+        }
         Self {
             folder: site.devices.clone(),
-            crl_url: registry.crl_url,
+            crl_folder: crl_folder.to_owned(),
             ocsp_url: registry.ocsp_url,
+            root: match issuer {
+                Some(_) => "vault-root.crt",
+                None => "ca.crt",
+            },
+            list: match issuer {
+                Some(vault) => format!("{}.crl", vault.issuer()),
+                None => list.to_owned(),
+            },
+            has_root_list: issuer.is_none(),
         }
     }
 
-    /// Whether openssl accepts a certificate by strict rules and the revocation lists of its whole chain, and what it
-    /// said.
+    /// Whether openssl accepts a certificate by strict rules and the revocation lists that are served for its chain, and
+    /// what it said.
     async fn check(&self, name: &str) -> (bool, String) {
-        let base = self.crl_url.rsplit_once('/').unwrap().0;
-        self.fetch_crl(&self.crl_url, "devices").await;
-        self.fetch_crl(&format!("{base}/root.crl"), "root").await;
-        let trusted = "-CAfile ca.crt -CRLfile devices.pem -CRLfile root.pem";
+        self.fetch_crl(&self.list, "devices").await;
+        let lists = if self.has_root_list {
+            self.fetch_crl("root.crl", "root").await;
+            "-crl_check_all -CRLfile devices.pem -CRLfile root.pem"
+        } else {
+            "-crl_check -CRLfile devices.pem"
+        };
+        let (strict, root) = ("-x509_strict -purpose sslclient", self.root);
         try_openssl(
             &self.folder,
-            &format!(
-                "verify -x509_strict -crl_check_all {trusted} -untrusted {name}.crt {name}.crt"
-            ),
+            &format!("verify {strict} -CAfile {root} {lists} -untrusted {name}.crt {name}.crt"),
         )
     }
 
-    async fn fetch_crl(&self, url: &str, name: &str) {
+    async fn fetch_crl(&self, list: &str, name: &str) {
+        let url = format!("{}/{list}", self.crl_folder);
         let answer = reqwest::get(url).await.unwrap().error_for_status();
         let der = answer.unwrap().bytes().await.unwrap();
         fs::write(self.folder.join(name).with_extension("crl"), der).unwrap();
@@ -151,7 +229,8 @@ impl Status {
         let (issuer, _) = chain.match_indices("-----BEGIN").nth(1).unwrap();
         fs::write(self.folder.join("issuer.crt"), &chain[issuer..]).unwrap();
         let asked = format!("-issuer issuer.crt -cert {name}.crt -url {}", self.ocsp_url);
-        let said = openssl(&self.folder, &format!("ocsp {asked} -CAfile ca.crt"));
+        let trusted = format!("-CAfile {} -verify_other issuer.crt", self.root);
+        let said = openssl(&self.folder, &format!("ocsp {asked} {trusted}"));
         assert!(said.contains("Response verify OK"), "{said}");
         let status = said
             .lines()

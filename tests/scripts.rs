@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Instant;
 
-use leafgate::local::{Credentials, Device, LocalSite};
-use serde_json::Value;
+use leafgate::local::{Credentials, Device, LocalSite, LogInError};
+use leafgate_identity::Binding;
+use serde_json::{Value, json};
 
 use crate::support::figures::record_fault;
-use crate::support::registry_client::{openssl, with_registry};
-use crate::support::{TestSite, project, scale};
+use crate::support::registry_client::{RegistryClient, openssl, with_registry};
+use crate::support::vault::{InVault, Vault};
+use crate::support::{TestSite, eventually, project, scale};
 
 /// Devices of a small fleet, times `LEAFGATE_TEST_SCALE`.
 const FLEET: usize = 50;
@@ -68,6 +70,86 @@ async fn a_device_is_registered_by_script_and_logs_in() {
         assert_eq!(refused.status.code(), Some(2), "{wrong:?}");
         assert!(complaint(&refused).contains("can't be a device id"));
     }
+}
+
+/// A policy for whoever provisions devices in Vault itself.
+const PROVISIONER: &str = r#"
+path "secret/data/devices/*" { capabilities = ["create", "update"] }
+path "pki-int/sign/device-mtls" { capabilities = ["update"] }
+"#;
+
+#[tokio::test]
+async fn a_device_is_registered_in_vault_itself_by_script_and_logs_in() {
+    let vault = Vault::documented().await;
+    let mut options = vault.site(InVault::Store, with_registry()).await;
+    let domain = vault.trust_domain("scripts", Binding::Chain);
+    options.trust_domains.push(domain);
+    let theirs = ("LEAFGATE_VAULT__TRUST_DOMAIN", "scripts");
+    let theirs = (theirs.0.to_owned(), theirs.1.to_owned());
+    options.callout.environment.push(theirs.clone());
+    options.registry.as_mut().unwrap().environment.push(theirs);
+    let site = TestSite::start(&options).await;
+    let folder = site.devices.as_path();
+    vault.admin.put_policy("provisioner", PROVISIONER).await;
+    let token = vault.admin.create_token(&["provisioner"]).await;
+    let run = |folder: &Path, arguments: &[&str], token: &str| {
+        Command::new(project().join("scripts/register-device.sh"))
+            .args(arguments)
+            .current_dir(folder)
+            .env("VAULT_TOKEN", token)
+            .env_remove("LEAFGATE_URL")
+            .output()
+            .unwrap()
+    };
+
+    // As Terraform calls it, and as it should be called.
+    let first = run(folder, &["device-0007", vault.address(), &token], "");
+    assert!(said(&first).contains("0007 is registered"), "{first:?}");
+    assert!(complaint(&first).contains("set VAULT_TOKEN instead"));
+    let second = run(folder, &["pump_7", vault.address()], &token);
+    assert!(said(&second).contains("pump_7 is registered"), "{second:?}");
+    assert_eq!(complaint(&second), "");
+    let known = vault.admin.kv_get("secret", "devices/0007").await;
+    assert_eq!(known["status"], "active", "{known}");
+    assert_eq!(known["device_type"], "iot-sensor", "{known}");
+    for id in ["0007", "pump_7"] {
+        let name = format!("device-{id}");
+        openssl(
+            folder,
+            &format!("verify -x509_strict -partial_chain -CAfile device-ca-chain.crt {name}.crt"),
+        );
+        assert_eq!(mode(&folder.join(&name).with_extension("key")), 0o600);
+        let answered = fs::read_to_string(folder.join(&name).with_extension("json")).unwrap();
+        assert!(answered.contains("serial_number"), "{answered}");
+        assert!(!answered.contains("PRIVATE KEY"), "{answered}");
+        let credentials = Credentials::in_folder(folder, &name);
+        drop(Device::log_in(&site.url, id, &credentials).await.unwrap());
+    }
+
+    // Once more, it is the same device with another certificate; a device of that name is not.
+    let certificate = fs::read_to_string(folder.join("device-0007.crt")).unwrap();
+    said(&run(folder, &["0007", vault.address()], &token));
+    let renewed = fs::read_to_string(folder.join("device-0007.crt")).unwrap();
+    assert_ne!(renewed, certificate);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let taken = run(elsewhere.path(), &["0007", vault.address()], &token);
+    assert_eq!(taken.status.code(), Some(1));
+    assert!(complaint(&taken).contains("0007 is taken"), "{taken:?}");
+    let refused = run(elsewhere.path(), &["0008", vault.address()], "hvs.wrong");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(complaint(&refused).contains("403"), "{refused:?}");
+    assert!(!complaint(&refused).contains("hvs.wrong"), "{refused:?}");
+    assert_eq!(certificates(elsewhere.path()), Vec::<PathBuf>::new());
+
+    // From here on the registry says what becomes of it.
+    let admin = RegistryClient::admin(&site.site);
+    admin.post("/v1/devices/0007/revoke", &json!({})).await;
+    let credentials = Credentials::in_folder(folder, "device-0007");
+    eventually("the revocation", async || {
+        let refused = Device::log_in(&site.url, "0007", &credentials).await;
+        matches!(refused, Err(LogInError::Refused)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use leafgate::local::{SiteOptions, TrustDomainOptions, new_device};
-use leafgate_identity::{CnPattern, DeviceId};
+use leafgate_identity::{Binding, CnPattern, DeviceId};
 use leafgate_registrar::{CertificateKey, DeviceCredentials, Registrar};
 use leafgate_registry::RevocationReason::KeyCompromise;
 use leafgate_testkit::scratch_ca::{NameAttribute, ScratchCa, ScratchLeaf, StringType};
@@ -84,6 +84,7 @@ impl ForeignCas {
                 name: name.to_owned(),
                 issuer,
                 cn_pattern: cn_pattern.to_owned(),
+                binding: Binding::Issued,
             }
         };
         let trust_domains = vec![

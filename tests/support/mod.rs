@@ -9,6 +9,7 @@ pub mod in_process;
 pub mod observer;
 pub mod raw_device;
 pub mod registry_client;
+pub mod vault;
 pub mod wire;
 
 use std::fs;

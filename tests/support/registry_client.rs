@@ -72,8 +72,12 @@ impl RegistryClient {
     /// A device with the certificate `stem.crt` and the key `stem.key`, and nothing else.
     pub fn device(&self, stem: &Path) -> Self {
         let read = |suffix| fs::read_to_string(stem.with_extension(suffix)).unwrap();
-        let identity = read("crt") + &read("key");
-        let identity = Identity::from_pem(identity.as_bytes()).unwrap();
+        self.identified(&(read("crt") + &read("key")))
+    }
+
+    /// A device with this certificate and key in PEM, and nothing else.
+    pub fn identified(&self, pem: &str) -> Self {
+        let identity = Identity::from_pem(pem.as_bytes()).unwrap();
         Self {
             http: client(&self.ca, Some(identity)),
             token: None,

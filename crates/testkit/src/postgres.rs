@@ -6,8 +6,9 @@
 //!
 //! Everything here blocks, and panics with what to do about it when it can't be done.
 
+mod database;
 mod installed;
-mod watchdog;
+mod processes;
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -20,25 +21,19 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
+pub use self::database::{PASSWORD, PostgresDatabase, ROLE};
 use self::installed::{Installed, ServerUser};
-use self::watchdog::Watchdog;
+pub use self::processes::Frozen;
+use self::processes::{children_of, is_running, signal};
+use crate::watchdog::Watchdog;
 
 /// How often what is awaited is looked for, and how many times at most: for two minutes.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const POLLS: u32 = 6_000;
 
 const SUPERUSER: &str = "postgres";
-
-/// The role that owns the databases of the tests.
-pub const ROLE: &str = "leafgate";
-
-/// The password of [`ROLE`]. Its characters are those that have to be written as `%XX` in a URL.
-pub const PASSWORD: &str = "p:a/s?s@w%rd#";
-
-const PASSWORD_IN_URLS: &str = "p%3Aa%2Fs%3Fs%40w%25rd%23";
 
 /// How a [`PostgresServer`] is run.
 #[derive(Debug, Clone, Default)]
@@ -349,69 +344,6 @@ impl Drop for PostgresServer {
     }
 }
 
-/// A database of a [`PostgresServer`].
-#[derive(Debug)]
-pub struct PostgresDatabase<'a> {
-    server: &'a PostgresServer,
-    name: String,
-}
-
-impl PostgresDatabase<'_> {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its URL, with role and password.
-    pub fn url(&self) -> String {
-        self.url_with(&format!("{ROLE}:{PASSWORD_IN_URLS}"))
-    }
-
-    /// Its URL for another role, as `ROLE` or `ROLE:PASSWORD`.
-    pub fn url_with(&self, role: &str) -> String {
-        let (socket, port) = (self.server.socket_folder(), self.server.port);
-        format!(
-            "postgres://{role}@localhost/{}?host={}&port={port}",
-            self.name,
-            socket.display()
-        )
-    }
-
-    /// Its name and its URL; it then stays as long as the server.
-    pub fn keep(self) -> (String, String) {
-        let kept = (self.name.clone(), self.url());
-        std::mem::forget(self);
-        kept
-    }
-
-    /// Runs SQL in it as superuser, and gives the result: a line for each row.
-    pub fn sql(&self, sql: &str) -> String {
-        self.server.sql(&self.name, sql)
-    }
-}
-
-impl Drop for PostgresDatabase<'_> {
-    fn drop(&mut self) {
-        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
-        // The server may be stopped.
-        let _ = self.server.try_sql(SUPERUSER, &drop);
-    }
-}
-
-/// A server that doesn't answer, until this is dropped.
-#[derive(Debug)]
-pub struct Frozen {
-    processes: Vec<u32>,
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        for process in &self.processes {
-            signal(*process, Signal::SIGCONT);
-        }
-    }
-}
-
 fn arguments(folder: &Path, port: u16, settings: &PostgresSettings) -> Vec<String> {
     let durable = if settings.durable { "on" } else { "off" };
     let mut parameters = vec![
@@ -446,33 +378,6 @@ fn arguments(folder: &Path, port: u16, settings: &PostgresSettings) -> Vec<Strin
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("a bound socket").port()
-}
-
-/// The processes that this one started, by what Linux tells of all processes (proc(5), `stat`).
-fn children_of(parent: u32) -> Vec<u32> {
-    let processes = fs::read_dir("/proc").expect("a Linux system");
-    let ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    ids.filter(|id| stat(*id).is_some_and(|(_, its_parent)| its_parent == parent))
-        .collect()
-}
-
-/// Whether there is a process of this id that has not ended.
-fn is_running(id: u32) -> bool {
-    stat(id).is_some_and(|(state, _)| state != "Z")
-}
-
-/// The state and the parent of a process.
-fn stat(id: u32) -> Option<(String, u32)> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace();
-    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
-}
-
-/// Signals a process of the server; one that has ended is fine.
-fn signal(id: u32, signal: Signal) {
-    let id = i32::try_from(id).expect("process ids are positive i32");
-    let _ = kill(Pid::from_raw(id), signal);
 }
 
 fn poll<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {

@@ -1,7 +1,7 @@
 //! A real Vault server for tests: that of `tests/servers/vault`, which `scripts/build-vault-server.sh` builds.
 //!
-//! It ends with the process that started it, whatever happens to that: it reads from a pipe whose only writer is this
-//! process, and ends when the pipe does. Starting and stopping block, and panic with what to do about it when they
+//! It ends with the process that started it, whatever happens to that: a watchdog shell waits for the end of its input,
+//! ends the server and removes its folder. Starting and stopping block, and panic with what to do about it when they
 //! can't be done.
 
 mod admin;
@@ -9,6 +9,7 @@ mod commands;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -16,10 +17,10 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use tempfile::TempDir;
 
 pub use self::admin::VaultAdmin;
 use crate::scratch_ca::ScratchCertificate;
+use crate::watchdog::Watchdog;
 
 /// The version that `tests/servers/vault/go.mod` names.
 pub const VERSION: &str = "1.21.0";
@@ -36,12 +37,11 @@ pub struct VaultSettings {
 /// A running, unsealed server.
 #[derive(Debug)]
 pub struct VaultServer {
-    /// Its certificate and key, and its data if they are kept.
-    folder: TempDir,
     arguments: Vec<String>,
     ready: Ready,
     /// What clients trust, in PEM.
     ca_pem: Option<String>,
+    watchdog: Mutex<Watchdog>,
     running: Mutex<Option<Child>>,
 }
 
@@ -65,27 +65,16 @@ impl VaultServer {
         let folder = tempfile::Builder::new()
             .prefix("leafgate-vault-")
             .tempdir()
-            .expect("a scratch folder");
-        let mut arguments = vec!["-until-stdin-ends".to_owned()];
-        if settings.durable {
-            arguments.push(format!("-data={}", folder.path().display()));
-        }
-        if let Some(tls) = &settings.tls {
-            for (option, name, text) in [
-                ("tls-cert", "server.crt", &tls.chain_pem),
-                ("tls-key", "server.key", &tls.private_key_pem),
-            ] {
-                let path = folder.path().join(name);
-                std::fs::write(&path, text).expect("our own folder");
-                arguments.push(format!("-{option}={}", path.display()));
-            }
-        }
-        let (child, ready) = spawn(&arguments);
+            .expect("a scratch folder")
+            .keep();
+        let mut watchdog = Watchdog::start(&folder);
+        let arguments = arguments(&folder, settings);
+        let (child, ready) = spawn(&arguments, &mut watchdog);
         Self {
-            folder,
             arguments,
             ready,
             ca_pem: settings.tls.as_ref().map(|tls| tls.chain_pem.clone()),
+            watchdog: Mutex::new(watchdog),
             running: Mutex::new(Some(child)),
         }
     }
@@ -103,11 +92,6 @@ impl VaultServer {
     /// Its process, whose CPU time is what it costs.
     pub fn process_id(&self) -> u32 {
         self.running().as_ref().expect("a running server").id()
-    }
-
-    /// A folder that lives as long as the server.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// A client with the root token. It belongs to the tokio runtime that it is used on.
@@ -137,7 +121,7 @@ impl VaultServer {
         let (_, authority) = self.ready.address.split_once("://").expect("a URL");
         let mut arguments = self.arguments.clone();
         arguments.push(format!("-listen={authority}"));
-        let (child, ready) = spawn(&arguments);
+        let (child, ready) = spawn(&arguments, &mut self.watchdog());
         assert_eq!(ready.address, self.ready.address);
         *running = Some(child);
     }
@@ -147,18 +131,23 @@ impl VaultServer {
         let id = i32::try_from(child.id()).expect("process ids are positive i32");
         kill(Pid::from_raw(id), signal).expect("our own child");
         child.wait().expect("our own child");
+        self.watchdog().watch(None);
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Child>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn watchdog(&self) -> MutexGuard<'_, Watchdog> {
+        self.watchdog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for VaultServer {
     fn drop(&mut self) {
+        self.watchdog().release();
+        // The watchdog ends it, and sees that it is gone once it was awaited here.
         if let Some(mut child) = self.running().take() {
-            // An error means that it has just ended.
-            let _ = child.kill();
             let _ = child.wait();
         }
     }
@@ -174,6 +163,25 @@ pub fn documented_commands() -> String {
         .collect()
 }
 
+/// What it is started with, after the files that this names were written into its folder.
+fn arguments(folder: &Path, settings: &VaultSettings) -> Vec<String> {
+    let mut arguments = Vec::new();
+    if settings.durable {
+        arguments.push(format!("-data={}", folder.display()));
+    }
+    if let Some(tls) = &settings.tls {
+        for (option, name, text) in [
+            ("tls-cert", "server.crt", &tls.chain_pem),
+            ("tls-key", "server.key", &tls.private_key_pem),
+        ] {
+            let path = folder.join(name);
+            std::fs::write(&path, text).expect("our own folder");
+            arguments.push(format!("-{option}={}", path.display()));
+        }
+    }
+    arguments
+}
+
 fn program() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../.tools/vault-server")
@@ -181,7 +189,7 @@ fn program() -> PathBuf {
         .join("vault-server")
 }
 
-fn spawn(arguments: &[String]) -> (Child, Ready) {
+fn spawn(arguments: &[String], watchdog: &mut Watchdog) -> (Child, Ready) {
     let program = program();
     assert!(
         program.is_file(),
@@ -191,11 +199,13 @@ fn spawn(arguments: &[String]) -> (Child, Ready) {
     let mut log = tempfile::tempfile().expect("a scratch file");
     let mut child = Command::new(program)
         .args(arguments)
-        .stdin(Stdio::piped())
+        .process_group(0)
+        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log.try_clone().expect("a file"))
         .spawn()
         .expect("the server runs");
+    watchdog.watch(Some(child.id()));
     let mut line = String::new();
     let stdout = child.stdout.take().expect("a pipe");
     let read = BufReader::new(stdout).read_line(&mut line);

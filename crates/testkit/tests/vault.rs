@@ -45,10 +45,12 @@ async fn what_a_durable_one_holds_survives_a_seal_a_stop_and_a_kill() {
 }
 
 #[test]
-fn it_ends_with_the_process_that_started_it() {
+fn it_ends_with_the_process_that_started_it_and_leaves_nothing_behind() {
+    let folders = tempfile::tempdir().unwrap();
     let mut owner = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "own_a_server", "--ignored", "--nocapture"])
         .env(OWNER_VARIABLE, "1")
+        .env("TMPDIR", folders.path())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -57,16 +59,20 @@ fn it_ends_with_the_process_that_started_it() {
         .lines()
         .find_map(|line| Some(line.unwrap().split_once("http://")?.1.to_owned()))
         .expect("an address");
-    assert!(TcpStream::connect(&authority).is_ok());
+    let is_gone = || {
+        let folders = std::fs::read_dir(folders.path()).unwrap();
+        TcpStream::connect(&authority).is_err() && folders.count() == 0
+    };
+    assert!(!is_gone());
     owner.kill().unwrap();
     owner.wait().unwrap();
     for _ in 0..3_000 {
-        if TcpStream::connect(&authority).is_err() {
+        if is_gone() {
             return;
         }
         thread::sleep(Duration::from_millis(20));
     }
-    panic!("the server outlives its owner");
+    panic!("the server or its folder is still there");
 }
 
 /// Not a test: what the one above runs and kills.
@@ -80,7 +86,11 @@ fn own_a_server() {
     if std::env::var(OWNER_VARIABLE).is_err() {
         return;
     }
-    println!("{}", VaultServer::shared().address());
+    let server = VaultServer::start(&VaultSettings {
+        durable: true,
+        ..VaultSettings::default()
+    });
+    println!("{}", server.address());
     loop {
         thread::sleep(Duration::from_secs(60));
     }

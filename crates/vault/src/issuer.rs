@@ -1,5 +1,6 @@
 //! An issuer behind the PKI engine (<https://developer.hashicorp.com/vault/api-docs/secret/pki>).
 
+mod engine;
 mod fitness;
 mod inventory;
 mod responder;
@@ -20,9 +21,9 @@ use pem::{EncodeConfig, LineEnding, Pem};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use self::engine::Engine;
 use self::responder::Responder;
 use crate::client::Vault;
-use crate::client::http::Answer;
 use crate::failure::Failure;
 
 /// `OBJECT IDENTIFIER id-ce-cRLReasons`, as Vault wants it.
@@ -57,10 +58,7 @@ impl VaultIssuerConfig {
 /// Vault draws serial numbers and signs certificates and lists. OCSP answers are signed here, by a key that is made anew
 /// in each process and certified by the issuer for a day at a time.
 pub struct VaultIssuer {
-    vault: Vault,
-    mount: String,
-    /// The issuer's id, which stays when another becomes the engine's default.
-    id: String,
+    engine: Engine,
     role: String,
     certificate_pem: String,
     chain: Vec<String>,
@@ -101,12 +99,15 @@ impl VaultIssuer {
             .map_err(|error| unsupported(format!("{place} has an unfit certificate: {error}")))?;
         let validity = certificate_validity(&certificate_pem)
             .ok_or_else(|| unsupported(format!("{place} has a malformed certificate")))?;
-        let issuer = Self {
+        let engine = Engine {
             vault: vault.clone(),
-            id: id.to_owned(),
-            role: config.role.clone(),
-            responder: Responder::new(config.ocsp_role.clone()),
             mount,
+            id: id.to_owned(),
+        };
+        let issuer = Self {
+            responder: Responder::new(engine.clone(), &config.ocsp_role, validity.not_after),
+            engine,
+            role: config.role.clone(),
             certificate_pem,
             chain,
             spki,
@@ -121,33 +122,6 @@ impl VaultIssuer {
     pub fn root_certificate_pem(&self) -> Option<&str> {
         let root = self.chain.last()?;
         is_self_signed(root).then_some(root)
-    }
-
-    /// Has the issuer sign by a role.
-    async fn sign(&self, role: &str, body: &Value) -> Result<Vec<u8>, SignError> {
-        let path = format!("{}/issuer/{}/sign/{role}", self.mount, self.id);
-        let answer = self.vault.request(Method::POST, &path, Some(body)).await?;
-        if answer.status >= 300 {
-            return Err(SignError::Refused(format!(
-                "role {role} at {} of Vault{}",
-                self.mount,
-                answer.errors()
-            )));
-        }
-        let certificate = answer.body.pointer("/data/certificate");
-        certificate
-            .and_then(Value::as_str)
-            .and_then(|text| pem::parse(text).ok())
-            .map(Pem::into_contents)
-            .ok_or_else(|| self.odd(&path, &answer).into())
-    }
-
-    fn odd(&self, path: &str, answer: &Answer) -> Failure {
-        Failure::Unwell {
-            address: format!("{}, asked for {path}", self.vault.address()),
-            status: answer.status,
-            errors: answer.errors(),
-        }
     }
 
     fn check_prepared(&self, prepared: &Prepared) -> Result<(), IssueError> {
@@ -201,7 +175,7 @@ impl Issuer for VaultIssuer {
             "ip_sans": addresses.join(","),
             "not_after": prepared.validity().not_after,
         });
-        let der = self.sign(&self.role, &body).await?;
+        let der = self.engine.sign(&self.role, &body).await?;
         check_signed(&prepared, &der, &self.certificate_pem, self.status.as_ref())
             .map_err(|unfit| unfit_certificate(&der, unfit))
     }
@@ -217,14 +191,15 @@ impl Issuer for VaultIssuer {
         if lifetime_secs <= 0 {
             return Err(SignCrlError::NextUpdateNotAfterNow { now, next_update });
         }
-        let path = format!("{}/issuer/{}/sign-revocation-list", self.mount, self.id);
+        let Engine { vault, mount, id } = &self.engine;
+        let path = format!("{mount}/issuer/{id}/sign-revocation-list");
         let body = json!({
             "crl_number": number,
             "next_update": format!("{lifetime_secs}s"),
             "format": "der",
             "revoked_certs": entries.iter().map(revoked).collect::<Vec<_>>(),
         });
-        let answer = self.vault.request(Method::POST, &path, Some(&body)).await;
+        let answer = vault.request(Method::POST, &path, Some(&body)).await;
         let answer = answer.map_err(|failure| match failure {
             failure @ Failure::Unsupported(_) => SignCrlError::Sign(failure.into()),
             Failure::Unwell { errors, .. } if errors.contains("exceeds allowed") => {
@@ -240,7 +215,7 @@ impl Issuer for VaultIssuer {
         let list = answer.body.pointer("/data/crl").and_then(Value::as_str);
         let list = list.and_then(|text| BASE64.decode(text.trim().as_bytes()).ok());
         let Some(der) = list else {
-            return Err(SignCrlError::Sign(self.odd(&path, &answer).into()));
+            return Err(SignCrlError::Sign(self.engine.odd(&path, &answer).into()));
         };
         check_signed_list(&der, &self.certificate_pem, entries, number)
             .map_err(|unfit| SignCrlError::Sign(unfit.into()))?;
@@ -248,7 +223,7 @@ impl Issuer for VaultIssuer {
     }
 
     async fn sign_ocsp(&self, data: &OcspResponseData) -> Result<Vec<u8>, SignOcspError> {
-        self.responder.answer(self, data).await
+        self.responder.answer(data).await
     }
 
     fn inventory(&self) -> Option<&dyn Inventory> {
@@ -295,25 +270,6 @@ fn tidy_pem(text: &str) -> Option<String> {
     (block.tag() == "CERTIFICATE").then(|| encode_pem("CERTIFICATE", block.contents()))
 }
 
-/// Why there is no certificate.
-#[derive(Debug, thiserror::Error)]
-enum SignError {
-    #[error("{0}")]
-    Refused(String),
-    #[error(transparent)]
-    Failed(#[from] Failure),
-}
-
-impl From<SignError> for IssueError {
-    fn from(error: SignError) -> Self {
-        match error {
-            SignError::Failed(failure @ Failure::Unsupported(_)) => Self::Sign(failure.into()),
-            SignError::Failed(failure) => Self::Unavailable(failure.into()),
-            refused @ SignError::Refused(_) => Self::Refused(refused.into()),
-        }
-    }
-}
-
 fn unsupported(what: String) -> StoreError {
     StoreError::Unsupported { what }
 }
@@ -321,8 +277,8 @@ fn unsupported(what: String) -> StoreError {
 impl fmt::Debug for VaultIssuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VaultIssuer")
-            .field("mount", &self.mount)
-            .field("id", &self.id)
+            .field("mount", &self.engine.mount)
+            .field("id", &self.engine.id)
             .field("role", &self.role)
             .field("spki", &self.spki)
             .finish_non_exhaustive()

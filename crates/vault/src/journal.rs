@@ -18,6 +18,8 @@
 //!   everything has: the next writer carries out the rest. An answer that was lost is looked up: a commit has a random
 //!   name, which stands in the head and in each of its events.
 //! - Whoever edits a document by hand while a write for it is under way wins over that write.
+//! - **Removals** know no check-and-set in Vault, so only what has expired is removed: a writer that slept through one can
+//!   bring back what has expired, or remove what somebody put in its place meanwhile, and nothing else.
 
 mod commit;
 mod head;

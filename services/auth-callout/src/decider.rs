@@ -166,6 +166,12 @@ impl Decider {
         let admitted = self
             .admit(&session, &found, now)
             .and_then(|admission| check_mqtt_client_id(&session, request).map(|()| admission));
+        let unknown =
+            matches!(&admitted, Err(denial) if denial.reason == Reason::CertificateUnknown);
+        if unknown && found.source == Source::Cache {
+            // The feed tells some moments later of what was just issued.
+            return Step::LookUp(id.clone());
+        }
         let answer = match admitted {
             Ok(admission) => self.grant(case, &session, &found, admission, now),
             Err(denial) => self.refuse(case, Some(&session), denial, now),

@@ -1,11 +1,10 @@
 // Command vault-server is a real Vault core with the engines that leafgate talks to (kv, pki, approle, kubernetes), for
 // tests and measurements. It prints one line of JSON when it is ready: the address, the root token and the unseal key.
 //
-//	vault-server [-listen 127.0.0.1:0] [-data DIR] [-tls-cert FILE -tls-key FILE] [-until-stdin-ends]
+//	vault-server [-listen 127.0.0.1:0] [-data DIR] [-tls-cert FILE -tls-key FILE]
 //
 // Without -data everything is kept in memory. With it, the folder survives restarts; the unseal key and the root token
-// are kept beside the data, which no production server would do. With -until-stdin-ends it also ends when its standard
-// input does: a pipe from the process that started it makes it end with that process, however that ends.
+// are kept beside the data, which no production server would do.
 package main
 
 import (
@@ -16,7 +15,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -51,16 +49,9 @@ func main() {
 	data := flag.String("data", "", "folder of the file back end; in memory without it")
 	certFile := flag.String("tls-cert", "", "certificate chain; plain HTTP without it")
 	keyFile := flag.String("tls-key", "", "key of the certificate")
-	untilStdinEnds := flag.Bool("until-stdin-ends", false, "end when standard input does")
 	flag.Parse()
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, os.Interrupt, syscall.SIGTERM)
-	if *untilStdinEnds {
-		go func() {
-			_, _ = io.Copy(io.Discard, os.Stdin)
-			ended <- syscall.SIGTERM
-		}()
-	}
 	if err := run(*listen, *data, *certFile, *keyFile, ended); err != nil {
 		fmt.Fprintln(os.Stderr, "vault-server:", err)
 		os.Exit(1)

@@ -1,8 +1,5 @@
-//! What pkilint and zlint say of everything that is signed here. scripts/install-pki-checkers.sh
-//! installs them.
+//! What pkilint and zlint say of everything that is signed here.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use leafgate_identity::CnPattern;
@@ -10,77 +7,12 @@ use leafgate_pki::{
     CertStatus, CrlReason, Intermediate, Issuer, KeyPairPem, OcspRequest, Profile, PublicKeyInfo,
     RandomSerials, RevokedEntry, SerialSource,
 };
+use leafgate_testkit::checkers::{assert_certificate_is_clean, pkilint, zlint};
 
 use crate::ocsp::{asked, response_to};
 use crate::support::{ACCEPTED_KEYS, NOW, TestCa, device, issue, openssl, openssl_csr};
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// All of zlint's sources but the RFCs: the rules of the public web. (Naming the RFCs instead is
-/// not possible, zlint 3.6.1 knows only some of them by name.)
-const NO_RFC: &str = "Apple,CABF_BR,CABF_EV,CABF_SMIME_BR,Community,ETSI_ESI,Mozilla";
-
-fn tool(path: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../.tools")
-        .join(path);
-    assert!(
-        path.is_file(),
-        "{} is missing: run scripts/install-pki-checkers.sh",
-        path.display()
-    );
-    path
-}
-
-/// What pkilint finds in a file, warnings included; nothing if all is well.
-fn pkilint(program: &str, args: &[&str], file: &Path) -> String {
-    let output = Command::new(tool(&format!("pkilint/bin/{program}")))
-        .args(["lint", "--severity", "WARNING"])
-        .args(args)
-        .arg(file)
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert!(complaint.is_empty(), "{complaint}");
-    // It counts its findings in its exit status.
-    assert_eq!(output.status.success(), said.trim().is_empty(), "{said}");
-    said.trim().to_owned()
-}
-
-/// What zlint finds in a certificate or list in PEM, by the RFCs; nothing if all is well.
-fn zlint(file: &Path) -> String {
-    let output = Command::new(tool("zlint/3.6.1/zlint"))
-        .args(["-excludeSources", NO_RFC, "-pretty"])
-        .arg(file)
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{said}");
-    assert!(
-        said.contains(r#""result": "pass""#),
-        "nothing was checked: {said}"
-    );
-    let findings = ["warn", "error", "fatal"].map(|level| format!(r#""result": "{level}""#));
-    let mut name = "";
-    let mut found = Vec::new();
-    for line in said.lines() {
-        if line.ends_with(": {") {
-            name = line.trim();
-        }
-        // It applies its filters to certificates only; this prefix marks the rules of the public
-        // web for lists.
-        let counts = !name.starts_with(r#""e_cab_"#);
-        if counts && findings.iter().any(|finding| line.contains(finding)) {
-            found.push(name);
-        }
-    }
-    found.join("\n")
-}
-
-fn assert_certificate_is_clean(what: &str, certificate: &Path) {
-    assert_eq!(pkilint("lint_pkix_cert", &[], certificate), "", "{what}");
-    assert_eq!(zlint(certificate), "", "{what}");
-}
 
 #[test]
 fn authorities() {

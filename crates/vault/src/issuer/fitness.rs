@@ -17,13 +17,14 @@ impl VaultIssuer {
     pub async fn with_status_under(mut self, base: &StatusUrl) -> Result<Self, StoreError> {
         let status = StatusUrls::under(base, self.spki);
         let configured =
-            async |path: String| match self.vault.request(Method::GET, &path, None).await {
+            async |path: String| match self.engine.vault.request(Method::GET, &path, None).await {
                 Ok(answer) => Ok(urls(&answer.body)),
                 Err(Failure::Denied { .. }) => Ok(None),
                 Err(failure) => Err(failure),
             };
-        let of_issuer = configured(format!("{}/issuer/{}", self.mount, self.id)).await?;
-        let of_engine = configured(format!("{}/config/urls", self.mount)).await?;
+        let of_issuer =
+            configured(format!("{}/issuer/{}", self.engine.mount, self.engine.id)).await?;
+        let of_engine = configured(format!("{}/config/urls", self.engine.mount)).await?;
         let wanted = [status.crl.as_str(), status.ocsp.as_str()];
         // An issuer's own count, if it has any.
         let found = match (of_issuer, of_engine) {
@@ -35,7 +36,7 @@ impl VaultIssuer {
                 "the PKI engine at {} of Vault doesn't write into certificates where their status is to be had: vault \
                  write {0}/config/urls crl_distribution_points={} ocsp_servers={} (or the same for the issuer, if it \
                  has URLs of its own)",
-                self.mount, status.crl, status.ocsp
+                self.engine.mount, status.crl, status.ocsp
             )));
         }
         self.status = Some(status);
@@ -45,8 +46,8 @@ impl VaultIssuer {
     /// A role that takes from requests what only the profile may say, or keeps no account, is refused before it signs
     /// anything. What it signs is checked all the same.
     pub(super) async fn check_role(&self) -> Result<(), StoreError> {
-        let path = format!("{}/roles/{}", self.mount, self.role);
-        let answer = match self.vault.request(Method::GET, &path, None).await {
+        let path = format!("{}/roles/{}", self.engine.mount, self.role);
+        let answer = match self.engine.vault.request(Method::GET, &path, None).await {
             Ok(answer) => answer,
             Err(Failure::Denied { .. }) => {
                 tracing::warn!(
@@ -57,7 +58,7 @@ impl VaultIssuer {
             }
             Err(failure) => return Err(failure.into()),
         };
-        let role = format!("role {} at {} of Vault", self.role, self.mount);
+        let role = format!("role {} at {} of Vault", self.role, self.engine.mount);
         let Some(settings) = answer.body.get("data").filter(|data| data.is_object()) else {
             return Err(unsupported(format!(
                 "there is no {role}{}: docs/vault.md says how to make one",

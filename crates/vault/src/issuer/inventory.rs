@@ -14,8 +14,8 @@ impl Inventory for VaultIssuer {
     }
 
     async fn certificate(&self, serial: &SerialNumber) -> Result<Option<Vec<u8>>, InventoryError> {
-        let path = format!("{}/cert/{}", self.mount, with_colons(serial));
-        let answer = self.vault.request(Method::GET, &path, None).await?;
+        let path = format!("{}/cert/{}", self.engine.mount, with_colons(serial));
+        let answer = self.engine.vault.request(Method::GET, &path, None).await?;
         if answer.status == 404 {
             return Ok(None);
         }
@@ -23,7 +23,7 @@ impl Inventory for VaultIssuer {
         let block = text.and_then(Value::as_str).map(pem::parse);
         match block {
             Some(Ok(block)) => Ok(Some(block.into_contents())),
-            _ => Err(self.odd(&path, &answer).into()),
+            _ => Err(self.engine.odd(&path, &answer).into()),
         }
     }
 
@@ -32,21 +32,25 @@ impl Inventory for VaultIssuer {
     }
 
     async fn revoke(&self, serial: &SerialNumber) -> Result<(), InventoryError> {
-        let path = format!("{}/revoke", self.mount);
+        let path = format!("{}/revoke", self.engine.mount);
         let body = json!({ "serial_number": with_colons(serial) });
-        let answer = self.vault.request(Method::POST, &path, Some(&body)).await?;
+        let answer = self
+            .engine
+            .vault
+            .request(Method::POST, &path, Some(&body))
+            .await?;
         if answer.status < 300 || self.certificate(serial).await?.is_none() {
             return Ok(());
         }
-        Err(self.odd(&path, &answer).into())
+        Err(self.engine.odd(&path, &answer).into())
     }
 }
 
 impl VaultIssuer {
     async fn list(&self, folder: &str) -> Result<Vec<SerialNumber>, InventoryError> {
-        let path = format!("{}/{folder}", self.mount);
+        let path = format!("{}/{folder}", self.engine.mount);
         let list = Method::from_bytes(b"LIST").expect("a token (RFC 9110 section 5.6.2)");
-        let answer = self.vault.request(list, &path, None).await?;
+        let answer = self.engine.vault.request(list, &path, None).await?;
         let keys = answer.body.pointer("/data/keys").and_then(Value::as_array);
         match keys {
             Some(keys) => Ok(keys
@@ -54,7 +58,7 @@ impl VaultIssuer {
                 .filter_map(|key| parse_serial(key.as_str()?))
                 .collect()),
             None if answer.status == 404 && answer.errors().is_empty() => Ok(Vec::new()),
-            None => Err(self.odd(&path, &answer).into()),
+            None => Err(self.engine.odd(&path, &answer).into()),
         }
     }
 }

@@ -161,7 +161,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes the head of a commit, and says whether it is committed. It takes until that is known.
+    /// Writes the head of a commit, and says whether it is committed. It takes until that is known, or Vault is sealed.
     async fn put_head(
         &self,
         base: &Snapshot,
@@ -182,7 +182,8 @@ impl Journal {
             };
             // The write may have taken effect, or may yet: trying again tells, since it can do so once only.
             doubtful = true;
-            if !failure.is_passing() {
+            // A sealed Vault tells nothing until somebody unseals it, and everybody else's commits wait behind this one.
+            if !failure.is_passing() || matches!(failure, Failure::Sealed { .. }) {
                 return Err(failure);
             }
             sleep(ASK_INTERVAL).await;

@@ -1,18 +1,24 @@
 //! The PKI engine as an issuer.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use leafgate_identity::{CnPattern, DeviceId, UnixMs};
 use leafgate_pki::{
-    Inventory, IssueError, Issued, Issuer, KeyPairPem, Profile, StatusUrl, certificate_serial,
+    Inventory, IssueError, Issued, Issuer, KeyPairPem, OcspResponseData, Profile, StatusUrl,
+    certificate_serial,
 };
 use leafgate_registry::StoreError;
-use leafgate_runtime::{Clock, SystemClock};
+use leafgate_runtime::{Clock, SystemClock, VaultConfig};
 use leafgate_testkit::issuer_conformance::{issuer_conformance, issuer_is_out_of_reach};
+use leafgate_testkit::store_conformance::records::within;
 use leafgate_testkit::vault::{VaultServer, VaultSettings, documented_commands};
-use leafgate_vault::{VaultIssuer, VaultIssuerConfig};
+use leafgate_vault::{Vault, VaultIssuer, VaultIssuerConfig};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::Scratch;
+use crate::proxy::{Deal, Proxy};
+use crate::support::{Scratch, environment};
 
 /// A Vault that was set up as the document says, and a log-in with the policy that it ships.
 pub(crate) struct Documented {
@@ -44,7 +50,12 @@ impl Documented {
     }
 
     fn root(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("root.pem")).unwrap()
+        std::fs::read_to_string(self.path("root.pem")).unwrap()
+    }
+
+    /// A file that was written as the document says, or is about to be.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     async fn try_issuer(&self, role: &str) -> Result<VaultIssuer, StoreError> {
@@ -77,11 +88,11 @@ pub(crate) fn now() -> UnixMs {
     SystemClock::start().now()
 }
 
-fn device(id: &str) -> Profile {
+pub(crate) fn device(id: &str) -> Profile {
     Profile::device(&CnPattern::default(), &DeviceId::parse(id).unwrap()).unwrap()
 }
 
-async fn issue(issuer: &VaultIssuer, profile: Profile) -> Result<Issued, IssueError> {
+pub(crate) async fn issue(issuer: &VaultIssuer, profile: Profile) -> Result<Issued, IssueError> {
     let key = KeyPairPem::generate().unwrap().public;
     let prepared = issuer.prepare(profile, key, now()).unwrap();
     issuer.issue(prepared).await
@@ -122,6 +133,53 @@ async fn a_sealed_vault_signs_again_when_it_is_unsealed() {
     outcome.unwrap();
     documented.server.stop();
     issuer_is_out_of_reach(&issuer, &device("0001"), now()).await;
+}
+
+/// Vault takes the request and says nothing, for longer than anybody waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ocsp_answers_do_not_wait_for_a_responder_that_is_due_for_renewal() {
+    let documented = Documented::new().await;
+    let proxy = Proxy::start(&documented.scratch.address).await;
+    let token = &documented.scratch.token;
+    let patient = VaultConfig {
+        timeout_ms: Some(u32::MAX),
+        ..VaultConfig::default()
+    };
+    let vault = Vault::connect(&patient, &environment(&proxy.address, token)).await;
+    let issuer = VaultIssuer::open(&vault.unwrap(), &config("device-mtls")).await;
+    let issuer = issuer.unwrap();
+    let hour = Duration::from_secs(3600);
+    let (start, answered) = (now(), async |at: UnixMs| {
+        let data = OcspResponseData {
+            responses: Vec::new(),
+            nonce: None,
+            produced_at: at,
+            this_update: at,
+            next_update: at.saturating_add(hour),
+        };
+        let answer = issuer.sign_ocsp(&data).await;
+        answer.unwrap();
+    });
+    answered(start).await;
+    proxy.deal(
+        |request| match request.path.ends_with("/sign/ocsp-responder") {
+            true => Deal::Hold,
+            false => Deal::Pass,
+        },
+    );
+    let late = start.saturating_add(13 * hour);
+    for _ in 0..3 {
+        within(Duration::from_secs(60), "an answer", answered(late)).await;
+    }
+    proxy.dealt().await;
+    // The next certificate comes without anybody's waiting, and is one of its own time.
+    proxy.release();
+    within(
+        Duration::from_secs(60),
+        "an answer",
+        answered(start.saturating_add(23 * hour + hour / 2)),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -155,9 +155,9 @@ impl AppRole {
 
 #[tokio::test]
 async fn a_token_is_renewed_before_it_ends() {
-    let role = AppRole::new(json!({ "token_ttl": "3s" })).await;
+    let role = AppRole::new(json!({ "token_ttl": "9s" })).await;
     let store = role.store().await;
-    role.read_until(&store, "renewals", |seen| seen.renewals() >= 3)
+    role.read_until(&store, "renewals", |seen| seen.renewals() >= 2)
         .await;
     assert_eq!(role.watched.log_ins(), 1);
 }
@@ -285,7 +285,7 @@ async fn the_token_of_the_environment_is_renewed_and_when_revoked_told() {
         .admin
         .put_policy(&scratch.mount, &all_of(&scratch.mount))
         .await;
-    let wish = json!({ "policies": [scratch.mount], "ttl": "3s" });
+    let wish = json!({ "policies": [scratch.mount], "ttl": "9s" });
     let made = scratch.admin.request("POST", "auth/token/create", wish);
     let token = made.await["auth"]["client_token"]
         .as_str()

@@ -5,6 +5,7 @@
     reason = "tests, though much of them stands outside of test functions"
 )]
 
+mod checkers;
 mod conformance;
 mod crash;
 mod foreign;

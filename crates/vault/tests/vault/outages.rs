@@ -12,6 +12,7 @@ use leafgate_testkit::vault::{VaultServer, VaultSettings};
 use leafgate_vault::VaultStore;
 use tokio::task::JoinHandle;
 
+use crate::proxy::{Deal, Proxy};
 use crate::support::Scratch;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -109,6 +110,37 @@ async fn a_sealed_vault_is_told_and_an_unsealed_one_goes_on() {
     scratch.admin.unseal().await;
     back(&store).await;
     assert_eq!(load(&store, "0001").await, record);
+    store.commit(&[change]).await.unwrap();
+}
+
+/// Nobody waits for somebody to unseal it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_meets_a_seal_is_told_of_it() {
+    let server = VaultServer::start(&VaultSettings::default());
+    let scratch = Scratch::on(&server).await;
+    let proxy = Proxy::start(&scratch.address).await;
+    let vault = scratch.vault_at(&proxy.address, &scratch.token).await;
+    let store = VaultStore::open(&vault, &scratch.config()).await.unwrap();
+    proxy.deal(|request| match request.writes_the_head() {
+        true => Deal::Hold,
+        false => Deal::Pass,
+    });
+    let change = Change::register(None, new_device("0001"), &act(1)).unwrap();
+    let writing = tokio::spawn({
+        let (store, change) = (store.clone(), change.clone());
+        async move { store.commit(&[change]).await }
+    });
+    proxy.dealt().await;
+    scratch.admin.seal().await;
+    proxy.release();
+    match writing.await.unwrap() {
+        Err(CommitError::Store(StoreError::Unavailable { what, .. })) => {
+            assert!(what.ends_with("is sealed; unseal it"), "{what}");
+        }
+        other => panic!("{other:?}"),
+    }
+    scratch.admin.unseal().await;
+    back(&store).await;
     store.commit(&[change]).await.unwrap();
 }
 

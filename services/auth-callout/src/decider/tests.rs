@@ -2,15 +2,17 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use leafgate_identity::{
-    Binding, CnPattern, TrustDomain, TrustDomainName, TrustDomains, spki_hash_of_certificate_pem,
+    Binding, CnPattern, Fingerprint, SerialNumber, TrustDomain, TrustDomainName, TrustDomains,
+    spki_hash_of_certificate_pem,
 };
 use leafgate_nats_jwt::{
     ClientInfo, ClientTls, ConnectOptions, KeyKind, RequestClaims, ServerInfo, ServerKey,
     UnverifiedRequest, UserKey,
 };
 use leafgate_policy::{Constants, PolicySet, PolicySource};
-use leafgate_registry::MemoryStore;
+use leafgate_registry::{CertificateId, Change, MemoryStore, NewDevice};
 use leafgate_testkit::scratch_ca::{ScratchCa, ScratchLeaf};
+use leafgate_testkit::store_conformance::records::{act, apply, new_certificate, new_device};
 #[expect(clippy::disallowed_types, reason = "a test draws its own keys")]
 use rand_core::OsRng;
 
@@ -49,8 +51,11 @@ impl Clock for StillClock {
 
 struct Stage {
     clock: Arc<StillClock>,
+    store: Arc<MemoryStore>,
     decider: Decider,
     case: Case,
+    certificate: CertificateId,
+    fingerprint: Fingerprint,
 }
 
 /// Device 0001 asks to come in; the registry has not been asked for it yet.
@@ -60,6 +65,11 @@ fn stage() -> Stage {
         "device-0001.device.synadia.local",
         NOW,
     ));
+    let fingerprint = device.fingerprint;
+    let certificate = CertificateId {
+        issuer: spki_hash_of_certificate_pem(ca.certificate_pem()).unwrap(),
+        serial: SerialNumber::from_be_bytes(&[7]).unwrap(),
+    };
     let chain = vec![device.certificate_pem, ca.certificate_pem().to_owned()];
     let name = TrustDomainName::parse("default").unwrap();
     let policy = PolicySource {
@@ -80,9 +90,10 @@ fn stage() -> Stage {
         received: Duration::ZERO,
     };
     let clock = Arc::new(StillClock::default());
+    let store = Arc::new(MemoryStore::new());
     let decider = Decider::new(
         Servers::new(None, None, clock.clone()),
-        Records::new(Arc::new(MemoryStore::new()), 10, Duration::ZERO),
+        Records::new(store.clone(), 10, Duration::ZERO),
         clock.clone(),
         Arc::new(Trust {
             domains: TrustDomains::try_from(vec![domain]).unwrap(),
@@ -94,8 +105,11 @@ fn stage() -> Stage {
     );
     Stage {
         clock,
+        store,
         decider,
         case,
+        certificate,
+        fingerprint,
     }
 }
 
@@ -139,6 +153,7 @@ async fn a_request_that_runs_out_while_its_device_is_looked_up_leaves_no_session
         clock,
         decider,
         case,
+        ..
     } = stage();
     assert!(matches!(decider.try_decide(&case), Step::LookUp(_)));
     assert_eq!(decider.grants.len(), 1);
@@ -147,6 +162,39 @@ async fn a_request_that_runs_out_while_its_device_is_looked_up_leaves_no_session
     assert_eq!(answer.outcome.err().unwrap().reason, Reason::RequestExpired);
     assert!(answer.payload.is_none());
     assert_eq!(decider.grants.len(), 0);
+}
+
+/// As when a device renews and comes back at once.
+#[tokio::test]
+async fn a_certificate_that_memory_does_not_know_is_looked_up_before_it_is_refused() {
+    let Stage {
+        store,
+        decider,
+        case,
+        certificate,
+        fingerprint,
+        ..
+    } = stage();
+    let new = NewDevice {
+        trust_domain: TrustDomainName::parse("default").unwrap(),
+        site: None,
+        ..new_device("0001")
+    };
+    let record = apply(&*store, Change::register(None, new, &act(1)).unwrap()).await;
+    decider.records.confirm(Duration::ZERO);
+    let refused = decider.decide_fully(&case).await;
+    let reason = refused.outcome.err().unwrap().reason;
+    assert_eq!(reason, Reason::CertificateUnknown);
+
+    let prepare = Change::prepare_certificate(&record, new_certificate(certificate), &act(2));
+    let record = apply(&*store, prepare.unwrap()).await;
+    let issue = Change::record_issued(&record, &certificate, fingerprint, &act(3));
+    apply(&*store, issue.unwrap()).await;
+    // Nobody has evicted the device: the feed tells of the certificate later.
+    let admitted = decider.decide_fully(&case).await.outcome.unwrap();
+    assert_eq!(admitted.source, Source::Store);
+    let admitted = decider.decide_fully(&case).await.outcome.unwrap();
+    assert_eq!(admitted.source, Source::Cache);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use leafgate_identity::Binding;
 use leafgate_processes::NatsServerBinary;
 use leafgate_runtime::{Environment, StoreConfig};
 
@@ -60,6 +61,8 @@ pub struct TrustDomainOptions {
     pub issuer: PathBuf,
     /// The form of its devices' names.
     pub cn_pattern: String,
+    /// What ties its devices to their certificates.
+    pub binding: Binding,
 }
 
 impl SiteOptions {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use leafgate_identity::CnPattern;
+use leafgate_identity::{Binding, CnPattern};
 use leafgate_nats_config::{
     Accounts, CalloutMode, Certificate, Cluster, DeviceLimits, Host, HubConfig, HubSite, JetStream,
     LeafConfig, Listen, Name, Node, OcspPeer, Replica, ServerAddress, ServerLimits, SubjectPrefix,
@@ -305,6 +305,7 @@ impl<'a> Plan<'a> {
             name: super::TRUST_DOMAIN.to_owned(),
             issuer: self.authority(Intermediate::Devices),
             cn_pattern: CnPattern::DEFAULT.to_owned(),
+            binding: Binding::Issued,
         };
         std::iter::once(own)
             .chain(self.options.trust_domains.iter().cloned())

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use leafgate_identity::Binding;
 use leafgate_runtime::StoreConfig;
 use serde::Serialize;
 
@@ -11,6 +12,7 @@ pub(super) struct TrustDomainSection<'a> {
     name: &'a str,
     issuers: Vec<&'a PathBuf>,
     cn_pattern: &'a str,
+    binding: Binding,
     policies: &'a [PathBuf],
 }
 
@@ -25,6 +27,7 @@ impl<'a> TrustDomainSection<'a> {
                     name: &domain.name,
                     issuers: vec![&domain.issuer],
                     cn_pattern: &domain.cn_pattern,
+                    binding: domain.binding,
                     policies,
                 }),
             }

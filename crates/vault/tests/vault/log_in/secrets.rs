@@ -45,6 +45,9 @@ async fn no_log_and_no_debug_form_holds_a_token_or_a_secret() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(log.clone())
         .finish();
+    // To tracing, one subscriber alone is that of whichever thread comes by an event first; and if that has none, nobody
+    // is ever told of the event.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     // All tasks of this test run on this thread.
     let guard = tracing::subscriber::set_default(subscriber);
     let vault = Vault::connect(&role.config, &Default::default())

@@ -1,3 +1,5 @@
+//! What ends a test's server, and removes its folder, with the process that started it, whatever happens to that.
+
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -5,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 /// Each line of input names the server's process, or none. At the end of input, which comes when
 /// whoever started this releases it or dies, it ends that process and removes the folder `$1`.
-/// SIGQUIT is PostgreSQL's immediate shutdown; it does not reach a frozen server before SIGCONT.
+/// SIGQUIT is PostgreSQL's immediate shutdown, and ends a Go program too; it does not reach a frozen
+/// server before SIGCONT.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 server=
@@ -21,12 +24,12 @@ rm -rf "$1"
 
 /// A shell that outlives this process just long enough to end the server and to clean up.
 #[derive(Debug)]
-pub(super) struct Watchdog {
+pub(crate) struct Watchdog {
     shell: Child,
 }
 
 impl Watchdog {
-    pub(super) fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", SCRIPT, "leafgate-watchdog"])
@@ -41,14 +44,14 @@ impl Watchdog {
     }
 
     /// Tells which process to end.
-    pub(super) fn watch(&mut self, server: Option<u32>) {
+    pub(crate) fn watch(&mut self, server: Option<u32>) {
         let line = server.map(|id| id.to_string()).unwrap_or_default();
         let input = self.shell.stdin.as_mut().expect("a pipe until released");
         writeln!(input, "{line}").expect("a shell that reads");
     }
 
     /// Lets it end the server and clean up now.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.shell.stdin = None;
     }
 }
