@@ -1,7 +1,7 @@
 use std::slice;
 
 use leafgate_identity::{SerialNumber, SpkiHash, UnixMs, Validity};
-use leafgate_pki::{Issued, Issuer, Prepared, Profile, PublicKeyInfo};
+use leafgate_pki::{Intermediate, Issued, Issuer, Prepared, Profile, PublicKeyInfo};
 use leafgate_registry::{
     Act, Certificate, CertificateId, CertificateStatus, Change, Device, DeviceRecord, DocumentName,
     Holder, NewCertificate, RevocationReason,

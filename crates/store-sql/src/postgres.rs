@@ -175,7 +175,7 @@ impl DeviceStore for PostgresStore {
         serials: &[SerialNumber],
     ) -> Result<Vec<Certificate>, StoreError> {
         let certificates = |rows: &[PgRow]| rows.iter().map(rows::certificate).collect();
-        self.read(|| read::certificates(issuer, serials), certificates)
+        self.look_up(|| read::certificates(issuer, serials), certificates)
             .await
     }
 

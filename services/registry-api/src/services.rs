@@ -47,7 +47,7 @@ async fn issue_service_certificate(
     let service = &described(name, &command.body)?;
     let csr = &command.body.csr;
     let outcome = command
-        .carry_out(&app, permission, |acting| async move {
+        .carry_out(&app, permission, async |acting| {
             let key = CertificateKey::Csr(csr);
             let registrar = acting.registrar;
             registrar

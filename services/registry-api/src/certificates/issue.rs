@@ -47,7 +47,7 @@ pub(super) async fn issue_certificate(
     };
     let (device, permission) = (&id, Permission::ProvisionDevices);
     let outcome = command
-        .carry_out(&app, permission, |acting| async move {
+        .carry_out(&app, permission, async |acting| {
             let issued = acting.registrar.issue(device, key, &acting.act).await;
             issued.map_err(|error| hidden(device, error))
         })
