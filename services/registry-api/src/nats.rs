@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::random;
 
 /// How long one question to the system account may take.
-const SYSTEM_TIMEOUT: Duration = Duration::from_secs(1);
+const SYSTEM_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Messages that may wait on one connection.
 const WAITING: usize = 1024;

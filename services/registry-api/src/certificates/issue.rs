@@ -4,9 +4,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use leafgate_access::Permission;
-use leafgate_api::{IssuedCertificate, RequestCertificate, schema};
+use leafgate_api::{IssuedCertificate, ProblemType, RequestCertificate, schema};
 use leafgate_identity::DeviceId;
-use leafgate_registrar::{CertificateKey, DeviceCredentials};
+use leafgate_registrar::{CertificateKey, DeviceCredentials, RecordedRequest};
+use leafgate_registry::{CertificateStatusKind, DeviceRecord};
 use secrecy::ExposeSecret;
 
 use crate::app::App;
@@ -56,13 +57,36 @@ pub(super) async fn issue_certificate(
         (Outcome::Done(credentials), _) => credentials,
         (Outcome::Repeated(recorded), None) => return Err(spent(&recorded)),
         // The same key gives the same certificate; or a new one, if the process died before it was signed.
-        (Outcome::Repeated(_), Some(csr)) => {
+        (Outcome::Repeated(recorded), Some(csr)) => {
+            let device = app.device(&command.caller, &id).await?;
+            check_not_revoked(&device, &recorded)?;
             let acting = command.acting_again(&app, permission);
             acting.registrar.sign_csr(&id, csr, &acting.act).await?
         }
     };
     let status = status_of(&credentials);
     Ok(not_to_be_stored(status, issued_certificate(&credentials)))
+}
+
+/// Whoever repeats a request gets no second certificate in the place of one that was revoked since.
+fn check_not_revoked(device: &DeviceRecord, recorded: &RecordedRequest) -> Result<(), Problem> {
+    let mut certificates = device.certificates.iter();
+    let revoked = certificates.find(|it| {
+        let id = it.id().to_string();
+        let mut outcome = recorded.outcome.iter();
+        it.fingerprint.is_some()
+            && it.status.kind() == CertificateStatusKind::Revoked
+            && outcome.any(|made| made.certificate.as_ref() == Some(&id))
+    });
+    let Some(revoked) = revoked else {
+        return Ok(());
+    };
+    let detail = format!(
+        "this was carried out at {}, and the certificate that it made, {}, was revoked since; a new one needs a new \
+         Idempotency-Key",
+        recorded.at, revoked.serial
+    );
+    Err(Problem::new(ProblemType::StateIllegal, detail))
 }
 
 /// Whether a certificate was made for the request that it answers.

@@ -106,6 +106,14 @@ async fn a_secret_is_not_given_twice() {
     let signed = json!({ "csr": csr() });
     let first = keyed(api, "c", path, &signed).await.expect(201);
     assert_eq!(keyed(api, "c", path, &signed).await.expect(200), first);
+    // But no other in its place once it is revoked.
+    let serial = first["serial"].as_str().unwrap();
+    let revoke = format!("/v1/certificates/{serial}/revoke");
+    api.post(&revoke, json!({})).await.expect(200);
+    let refused = keyed(api, "c", path, &signed).await;
+    let detail = refused.problem("state-illegal");
+    assert!(detail.contains(serial), "{detail}");
+    keyed(api, "d", path, &signed).await.expect(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
