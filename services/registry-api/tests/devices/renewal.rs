@@ -2,15 +2,23 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
+use hyper::client::conn::{http1, http2};
+use hyper::{Request, Version};
+use hyper_util::rt::TokioExecutor;
 use leafgate_identity::UnixMs;
 use rcgen::KeyPair;
 use reqwest::Method;
+use rustls::ClientConfig;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::version::{TLS12, TLS13};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::bench::{Bench, DAY, HOUR};
 use crate::support::requests::{csr_of, der_of};
-use crate::support::{Answer, act, captured_log};
+use crate::support::{Answer, act, captured_log, connect, trusting};
 
 fn time(issued: &Value, field: &str) -> UnixMs {
     issued[field].as_str().unwrap().parse().unwrap()
@@ -156,26 +164,41 @@ async fn too_many_renewals_have_to_wait() {
 async fn both_versions_of_tls_and_http_renew() {
     let bench = Bench::start().await;
     let device = bench.enrolled("0001").await;
-    let identity = format!("{}{}", device.chain, device.key.serialize_pem());
-    for version in [
-        reqwest::tls::Version::TLS_1_2,
-        reqwest::tls::Version::TLS_1_3,
-    ] {
-        for one in [true, false] {
-            let mut builder = crate::support::client_builder(&bench.world.server_ca)
-                .identity(reqwest::Identity::from_pem(identity.as_bytes()).unwrap())
-                .tls_version_min(version)
-                .tls_version_max(version);
-            if one {
-                builder = builder.http1_only();
-            }
-            let api = bench
-                .world
-                .admin
-                .anonymous()
-                .through(builder.build().unwrap());
-            let body = json!({ "csr": csr_of(&device.key) });
-            api.post("/v1/renew", body).await.expect(200);
+    let body = json!({ "csr": csr_of(&device.key) }).to_string();
+    for tls in [&TLS12, &TLS13] {
+        for http in [Version::HTTP_11, Version::HTTP_2] {
+            let key = PrivateKeyDer::try_from(device.key.serialize_der()).unwrap();
+            let mut config = ClientConfig::builder_with_protocol_versions(&[tls])
+                .with_root_certificates(trusting(&bench.world.server_ca))
+                .with_client_auth_cert(vec![device.certificate().into()], key)
+                .unwrap();
+            let protocol: &[u8] = match http {
+                Version::HTTP_2 => b"h2",
+                _ => b"http/1.1",
+            };
+            config.alpn_protocols = vec![protocol.to_vec()];
+            let stream = TcpStream::connect(bench.world.address).await.unwrap();
+            let stream = connect(stream, config).await;
+            let request = Request::post("https://localhost/v1/renew")
+                .header("host", "localhost")
+                .header("content-type", "application/json")
+                .body(Body::from(body.clone()))
+                .unwrap();
+            let answer = match http {
+                Version::HTTP_2 => {
+                    let executor = TokioExecutor::new();
+                    let (mut sender, running) = http2::handshake(executor, stream).await.unwrap();
+                    tokio::spawn(running);
+                    sender.send_request(request).await
+                }
+                _ => {
+                    let (mut sender, running) = http1::handshake(stream).await.unwrap();
+                    tokio::spawn(running);
+                    sender.send_request(request).await
+                }
+            };
+            let answer = answer.unwrap();
+            assert_eq!((answer.status().as_u16(), answer.version()), (200, http));
         }
     }
 }

@@ -13,7 +13,7 @@ use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, SignatureScheme};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -22,7 +22,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::bench::{Bench, Device};
 use crate::support::requests::{csr_of, der_of, pem_of};
-use crate::support::{Answer, Api, now};
+use crate::support::{Answer, Api, now, trusting};
 
 async fn renew(api: &Api) -> Answer {
     let csr = csr_of(&KeyPair::generate().unwrap());
@@ -304,7 +304,6 @@ impl ResolvesClientCert for Thief {
 async fn who_has_a_certificate_without_its_key_does_not_get_past_the_handshake() {
     let bench = Bench::start().await;
     let (victim, thief) = (bench.enrolled("0001").await, bench.enrolled("0002").await);
-    let root = der_of(bench.world.server_ca.certificate_pem());
     let key = PrivateKeyDer::try_from(thief.key.serialize_der()).unwrap();
     let key = any_supported_type(&key).unwrap();
     let csr = csr_of(&KeyPair::generate().unwrap());
@@ -316,11 +315,9 @@ async fn who_has_a_certificate_without_its_key_does_not_get_past_the_handshake()
     );
     for (certificate, succeeds) in [(thief.certificate(), true), (victim.certificate(), false)] {
         for version in [&TLS12, &TLS13] {
-            let mut roots = RootCertStore::empty();
-            roots.add(root.clone().into()).unwrap();
             let presented = CertifiedKey::new(vec![certificate.clone().into()], key.clone());
             let config = ClientConfig::builder_with_protocol_versions(&[version])
-                .with_root_certificates(roots)
+                .with_root_certificates(trusting(&bench.world.server_ca))
                 .with_client_cert_resolver(Arc::new(Thief(Arc::new(presented))));
             let stream = TcpStream::connect(bench.world.address).await.unwrap();
             let name = ServerName::try_from("localhost").unwrap();

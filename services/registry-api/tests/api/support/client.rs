@@ -1,10 +1,19 @@
 //! Somebody who calls the API, and what they are answered.
 
+use std::sync::Arc;
+
+use hyper_util::rt::TokioIo;
 use leafgate_testkit::scratch_ca::ScratchCa;
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::PATIENCE;
+use super::requests::der_of;
 
 /// Somebody who calls the API.
 #[derive(Clone)]
@@ -151,4 +160,21 @@ pub(crate) fn client_builder(ca: &ScratchCa) -> reqwest::ClientBuilder {
         .tls_certs_only([root])
         .timeout(PATIENCE)
         .no_proxy()
+}
+
+/// A connection below HTTP; `config` says whom it trusts, what it presents and what it speaks.
+pub(crate) async fn connect(
+    stream: TcpStream,
+    config: ClientConfig,
+) -> TokioIo<TlsStream<TcpStream>> {
+    let name = ServerName::try_from("localhost").unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    TokioIo::new(connector.connect(name, stream).await.unwrap())
+}
+
+/// What trusts this authority alone.
+pub(crate) fn trusting(ca: &ScratchCa) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add(der_of(ca.certificate_pem()).into()).unwrap();
+    roots
 }

@@ -28,12 +28,12 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-pub(crate) use self::client::{Answer, Api, client, client_builder};
+pub(crate) use self::client::{Answer, Api, client, client_builder, connect, trusting};
 use self::log::capture_log;
 pub(crate) use self::log::captured_log;
 
 /// How long a test waits for what must come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A registry API that runs in this process, and what tests do with it.
 pub(crate) struct World {
