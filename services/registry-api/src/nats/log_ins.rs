@@ -1,7 +1,8 @@
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use async_nats::{Client, Message};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use leafgate_nats_config::subjects::{LOG_IN, REGISTRY_QUEUE};
 use leafgate_registry::{Act, Actor};
 use leafgate_runtime::Shutdown;
@@ -22,8 +23,16 @@ pub(super) async fn hear(app: Arc<App>, client: Client, shutdown: Shutdown) {
             return;
         }
     };
-    let noting =
-        log_ins.for_each_concurrent(CONCURRENCY, move |message| note(Arc::clone(&app), message));
+    let noting = log_ins.for_each_concurrent(CONCURRENCY, move |message| {
+        let app = Arc::clone(&app);
+        async move {
+            // A bug that one log-in meets must not end the hearing of all.
+            let noted = AssertUnwindSafe(note(app, message)).catch_unwind().await;
+            if noted.is_err() {
+                tracing::error!("a log-in that the callout told of met a bug");
+            }
+        }
+    });
     shutdown.run_until_cancelled(noting).await;
 }
 
