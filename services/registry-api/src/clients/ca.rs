@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,9 +181,9 @@ struct Lists {
 }
 
 impl Lists {
-    fn parse(path: &PathBuf, text: &str) -> Result<Self, LoadClientsError> {
+    fn parse(path: &Path, text: &str) -> Result<Self, LoadClientsError> {
         let no_list = |source| LoadClientsError::NoList {
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         };
         let ders: Vec<_> = CertificateRevocationListDer::pem_slice_iter(text.as_bytes())
@@ -196,7 +196,7 @@ impl Lists {
         for der in &ders {
             let (_, list) = CertificateRevocationList::from_der(der).map_err(|error| {
                 LoadClientsError::ListUnusable {
-                    path: path.clone(),
+                    path: path.to_owned(),
                     source: error.into(),
                 }
             })?;

@@ -104,11 +104,13 @@ async fn a_list_that_could_not_be_signed_is_tried_again_and_waited_for() {
     let leaf = world.enrol("0001").await;
     world.devices.fails.store(true, Ordering::SeqCst);
     let position = world.revoke(&leaf).await;
+    eventually("a list failed", || {
+        world.first.metrics().contains(r#"outcome="failed"} "#)
+    })
+    .await;
     let served = world.first.status.served_after(&position);
     let soon = tokio::time::timeout(Duration::from_millis(300), served);
     assert!(soon.await.is_err(), "no list holds the revocation");
-    let shown = world.first.metrics();
-    assert!(shown.contains(r#"outcome="failed"} "#), "{shown}");
     world.devices.fails.store(false, Ordering::SeqCst);
     world.first.served_after(&position).await;
     let list = world.devices.lists().pop().unwrap();
