@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::certificates::{csr, der_of};
+use crate::support::requests::{csr, der_of};
 use crate::support::{Answer, Api, World, at_site};
 
 const SERVER: &str = "/v1/services/leaf-1.example.org/certificates";
