@@ -33,7 +33,7 @@ impl EventBody {
     /// What makes this the event that follows `head`.
     pub(crate) fn link(&self, head: &Head) -> Link<'_> {
         let seq = head.seq + 1;
-        let detail = canonical(&self.detail);
+        let detail = canonical::to_string(&self.detail);
         let device = self.device.as_ref();
         let hash = hash(
             &head.hash,
@@ -125,7 +125,7 @@ impl Event {
             &self.actor,
             &self.kind,
             self.device.as_ref(),
-            &canonical(&self.detail),
+            &canonical::to_string(&self.detail),
         )
     }
 
@@ -138,12 +138,6 @@ impl Event {
     }
 }
 
-fn canonical(value: &Value) -> String {
-    let mut json = String::new();
-    canonical::push_value(&mut json, value);
-    json
-}
-
 /// `detail` in its canonical form.
 fn hash(
     previous: &EventHash,
@@ -154,23 +148,16 @@ fn hash(
     device: Option<&DeviceId>,
     detail: &str,
 ) -> EventHash {
-    let mut json = String::with_capacity(256 + detail.len());
+    let actor = canonical::text(actor);
+    let at = canonical::text(&at.to_string());
+    let device = device.map_or_else(String::new, |device| {
+        format!(",\"device\":{}", canonical::text(device.as_str()))
+    });
+    let kind = canonical::text(kind.as_str());
     // In the order of the canonical form.
-    json.push_str("{\"actor\":");
-    canonical::push_text(&mut json, actor);
-    json.push_str(",\"at\":");
-    canonical::push_text(&mut json, &at.to_string());
-    json.push_str(",\"detail\":");
-    json.push_str(detail);
-    if let Some(device) = device {
-        json.push_str(",\"device\":");
-        canonical::push_text(&mut json, device.as_str());
-    }
-    json.push_str(",\"kind\":");
-    canonical::push_text(&mut json, kind.as_str());
-    json.push_str(",\"seq\":");
-    canonical::push_number(&mut json, &seq.into());
-    json.push('}');
+    let json = format!(
+        "{{\"actor\":{actor},\"at\":{at},\"detail\":{detail}{device},\"kind\":{kind},\"seq\":{seq}}}"
+    );
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(previous.as_bytes());
     context.update(json.as_bytes());
