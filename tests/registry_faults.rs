@@ -26,7 +26,7 @@ use crate::support::{TestSite, machine, scale};
 /// Faults of one run, times `LEAFGATE_TEST_SCALE`.
 const FAULTS: usize = 2;
 
-/// How long the load goes on before each fault.
+/// How long the load goes on before each fault, at least.
 const BEFORE_FAULT: Duration = Duration::from_millis(1500);
 
 /// How long the registry may take to notice that its database or Vault is away, or is back.
@@ -63,7 +63,7 @@ async fn a_registry_outlives_its_database() {
     let admin = RegistryClient::admin(&site.site);
     let mut longest = Duration::ZERO;
     for fault in 0..FAULTS * scale() {
-        tokio::time::sleep(BEFORE_FAULT).await;
+        some_time_under(&load).await;
         tokio::task::block_in_place(|| match fault % 2 {
             0 => server.kill9(),
             _ => server.stop(),
@@ -77,7 +77,7 @@ async fn a_registry_outlives_its_database() {
         });
         longest = longest.max(recovered.await);
     }
-    tokio::time::sleep(BEFORE_FAULT).await;
+    some_time_under(&load).await;
     let acknowledged = load.end().await;
     assert_eq!(registry_pid(&mut site.site), pid);
     acknowledged.verify(&*opened(&database.url()).await).await;
@@ -133,14 +133,14 @@ async fn kill_under_load(mut site: TestSite, store: &str, name: &str) {
     let mut longest = Duration::ZERO;
     let load = Load::start(RegistryClient::admin(&site.site));
     for _ in 0..FAULTS * scale() {
-        tokio::time::sleep(BEFORE_FAULT).await;
+        some_time_under(&load).await;
         let registry = site.site.registry().unwrap().process.child_mut();
         registry.kill9().await.unwrap();
         let killed = Instant::now();
         site.site.restart_registry().await.unwrap();
         longest = longest.max(killed.elapsed());
     }
-    tokio::time::sleep(BEFORE_FAULT).await;
+    some_time_under(&load).await;
     let acknowledged = load.end().await;
     acknowledged.verify(&*opened(store).await).await;
     let what = format!("the registry on {name} is killed under load");
@@ -159,7 +159,7 @@ async fn seal_under_load(vault: &Vault, site: &mut TestSite, refused: &str) -> A
     let admin = RegistryClient::admin(&site.site);
     let load = Load::start(admin.clone());
     for fault in 0..FAULTS * scale() {
-        tokio::time::sleep(BEFORE_FAULT).await;
+        some_time_under(&load).await;
         vault.admin.seal().await;
         let probe = format!("sealed-{fault}");
         let answer = certify(&admin, &probe).await;
@@ -182,7 +182,7 @@ async fn seal_under_load(vault: &Vault, site: &mut TestSite, refused: &str) -> A
         });
         longest = longest.max(recovered.await);
     }
-    tokio::time::sleep(BEFORE_FAULT).await;
+    some_time_under(&load).await;
     let acknowledged = load.end().await;
     assert_eq!(registry_pid(&mut site.site), pid);
     let came = format!(
@@ -221,6 +221,17 @@ async fn assert_requested_first(vault: &Vault, store: &dyn DeviceStore) {
     signed.remove(&vault.issuer().to_string());
     assert!(!signed.is_empty());
     assert_eq!(signed.difference(&requested).next(), None);
+}
+
+/// Lets the load go on for a while, and until more of everything has been acknowledged.
+async fn some_time_under(load: &Load) {
+    let before = load.progress();
+    tokio::time::sleep(BEFORE_FAULT).await;
+    until(
+        "certificates and revocations are acknowledged",
+        async || load.progress() > before,
+    )
+    .await;
 }
 
 /// Waits for what must happen, and says for how long.

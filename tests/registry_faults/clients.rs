@@ -83,6 +83,12 @@ impl Load {
         }
     }
 
+    /// How often all that a device goes through has been acknowledged.
+    pub fn progress(&self) -> usize {
+        let acknowledged = self.acknowledged.lock().unwrap();
+        acknowledged.issued.len().min(acknowledged.revoked.len())
+    }
+
     /// How many requests the registry has said that it can't answer now.
     pub fn unavailable(&self) -> usize {
         self.acknowledged.lock().unwrap().unavailable
