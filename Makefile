@@ -60,6 +60,7 @@ nats-server:
 test-tools:
 	@scripts/fetch-nats-server.sh all
 	@scripts/install-test-tools.sh
-	@scripts/install-pki-checkers.sh
-	@scripts/install-schemathesis.sh
+	@scripts/install-python-tool.sh pkilint
+	@scripts/install-zlint.sh
+	@scripts/install-python-tool.sh schemathesis
 	@scripts/build-vault-server.sh

@@ -1,4 +1,4 @@
-//! pkilint and zlint, which `scripts/install-pki-checkers.sh` installs. Everything here panics where they can't be run.
+//! pkilint and zlint, which `make test-tools` installs. Everything here panics where they can't be run.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -65,7 +65,7 @@ fn tool(path: &str) -> PathBuf {
         .join(path);
     assert!(
         path.is_file(),
-        "{} is missing: run scripts/install-pki-checkers.sh",
+        "{} is missing: run make test-tools",
         path.display()
     );
     path

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Installs schemathesis, which holds the registry API to its description, into .tools/schemathesis/ of this checkout: a
-# virtual environment of its own. It and all that it needs are pinned by hashes in scripts/schemathesis/requirements.txt.
-# Does nothing where it is there already.
+# Installs a program from PyPI into .tools/NAME/ of this checkout: a virtual environment of its own. It and all that it
+# needs are pinned by hashes in scripts/NAME/requirements.txt. Does nothing where it is there already.
+#
+# usage: scripts/install-python-tool.sh pkilint|schemathesis
 set -euo pipefail
 
 scripts_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-requirements=$scripts_dir/schemathesis/requirements.txt
-target=$(dirname "$scripts_dir")/.tools/schemathesis
 
 say() { printf '%s\n' "$*"; }
 die() {
@@ -16,19 +15,24 @@ die() {
   exit 1
 }
 
+name=${1:-}
+[[ -f $scripts_dir/$name/requirements.txt ]] || die "usage: $0 pkilint|schemathesis"
+requirements=$scripts_dir/$name/requirements.txt
+target=$(dirname "$scripts_dir")/.tools/$name
+
 # The requirements are copied in last: with them there, the environment is whole.
 if cmp --silent "$requirements" "$target/requirements.txt"; then
-  say "schemathesis is up to date"
+  say "$name is up to date"
   exit
 fi
-command -v python3 >/dev/null || die "python3 is needed to install schemathesis" \
+command -v python3 >/dev/null || die "python3 is needed to install $name" \
   "Debian, Ubuntu: apt-get install python3-venv"
 rm -rf "$target"
 python3 -m venv "$target" || die "python3 can't make a virtual environment" \
   "Debian, Ubuntu: apt-get install python3-venv"
 "$target/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
   --requirement "$requirements" ||
-  die "schemathesis could not be installed from PyPI" \
+  die "$name could not be installed from PyPI" \
     "a hash that differs means that a file is not the pinned one"
 cp "$requirements" "$target/requirements.txt"
-say "schemathesis installed into .tools/schemathesis"
+say "$name installed into .tools/$name"
