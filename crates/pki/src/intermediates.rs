@@ -69,8 +69,14 @@ impl CaDirectory {
         let mut files = Vec::new();
         for entry in self.path().read_dir()? {
             let entry = entry?;
-            let metadata = entry.metadata()?;
-            files.push((entry.path(), metadata.len(), metadata.modified().ok()));
+            match entry.metadata() {
+                Ok(metadata) => {
+                    files.push((entry.path(), metadata.len(), metadata.modified().ok()));
+                }
+                // The draft of a file that takes its place at this moment.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
         files.sort();
         Ok(CaStamp(files))

@@ -124,7 +124,12 @@ impl RootAuthority {
     ) -> Result<NewIntermediate, PrepareError> {
         let key = generate().ok_or_else(|| PrepareError::Refused(GenerateKeyError.into()))?;
         Ok(NewIntermediate {
-            certificate_pem: self.certify_intermediate(subject, &key, root_crl, now)?,
+            certificate_pem: self.certify_intermediate(
+                subject,
+                &key,
+                root_crl.map(StatusUrl::as_str),
+                now,
+            )?,
             private_key_pem: encode_private_key(key.serialized_der()),
         })
     }
@@ -134,7 +139,7 @@ impl RootAuthority {
         &self,
         subject: &str,
         key: &KeyPair,
-        root_crl: Option<&StatusUrl>,
+        root_crl: Option<&str>,
         now: UnixMs,
     ) -> Result<String, PrepareError> {
         let name = distinct_name(subject, key);
