@@ -2,13 +2,13 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use leafgate_identity::{SpkiHash, UnixMs};
-use rcgen::{KeyPair, PublicKeyData};
+use rcgen::KeyPair;
 use secrecy::ExposeSecret;
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 use zeroize::Zeroizing;
 
 use crate::directory::CaDirectory;
-use crate::encoding::{CERTIFICATE_LABEL, encode_pem, encode_private_key};
+use crate::encoding::{CERTIFICATE_LABEL, encode_pem, encode_private_key, spki_hash_of_key};
 use crate::files::{
     ReadCaFileError, WriteCaFileError, read_certificates, replace, sync_folder, write_new_like,
 };
@@ -73,7 +73,7 @@ impl CaDirectory {
         )?;
         replace(&certificates, &(bundle(&present) + &certificate))?;
         Ok(NextIntermediate {
-            issuer: spki(&key),
+            issuer: spki_hash_of_key(&key),
             key: file,
             certificates,
         })
@@ -94,7 +94,7 @@ impl CaDirectory {
         }
         let key = KeyPair::generate().map(Zeroizing::new);
         let key = key.map_err(|_| PrepareError::Refused(GenerateKeyError.into()))?;
-        let file = self.further_key(intermediate, &spki(&key));
+        let file = self.further_key(intermediate, &spki_hash_of_key(&key));
         let text = encode_private_key(key.serialized_der());
         write_new_like(&file, text.expose_secret(), like)?;
         Ok((key, file))
@@ -156,10 +156,6 @@ fn bundle(certificates: &[Vec<u8>]) -> String {
         .iter()
         .map(|it| encode_pem(CERTIFICATE_LABEL, it));
     blocks.collect()
-}
-
-fn spki(key: &KeyPair) -> SpkiHash {
-    SpkiHash::of_spki_der(&key.subject_public_key_info())
 }
 
 /// Where an intermediate says that its root's list is served, in whatever form its maker chose.
