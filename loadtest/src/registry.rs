@@ -37,9 +37,17 @@ pub struct RegistryArgs {
     /// Measure on this store only.
     #[arg(long, value_enum, value_name = "STORE")]
     pub only: Option<StoreName>,
-    /// Devices in the registry, in place of the scale's.
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    /// Devices in the registry, 100 or more, in place of the scale's.
+    #[arg(long, value_name = "N", value_parser = device_count)]
     pub devices: Option<usize>,
+}
+
+/// Reads how many devices there are to be. Of fewer, a tenth could not be revoked beforehand and enough be left.
+fn device_count(text: &str) -> Result<usize, String> {
+    match at_least_one(text)? {
+        0..100 => Err("at least 100".to_owned()),
+        devices => Ok(devices),
+    }
 }
 
 /// Where a registry is kept.
@@ -249,4 +257,26 @@ impl RegistryBench<'_> {
 fn device_ids(count: usize) -> Result<Vec<DeviceId>> {
     let ids = (0..count).map(|number| Ok(DeviceId::parse(&format!("unit-{number:07}"))?));
     ids.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_enough_devices_for_every_measurement() {
+        for text in ["", "0", "9", "99"] {
+            assert!(device_count(text).is_err(), "{text:?}");
+        }
+        for scale in [ScaleName::Full, ScaleName::Small] {
+            let mut args = RegistryArgs::new(scale);
+            args.devices = Some(device_count("100").unwrap());
+            let scale = args.scale();
+            assert_eq!(
+                (scale.devices, scale.few_devices, scale.revoked),
+                (100, 100, 10)
+            );
+            assert!(scale.revocations <= scale.devices - scale.revoked);
+        }
+    }
 }

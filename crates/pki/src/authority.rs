@@ -123,7 +123,7 @@ impl Authority {
         let mut params =
             leaf_params(prepared, serial).map_err(|source| IssueError::Sign(source.into()))?;
         if let Some(status) = status {
-            params.crl_distribution_points = vec![distribution_point(&status.crl)];
+            params.crl_distribution_points = vec![distribution_point(status.crl.as_str())];
             params.custom_extensions = vec![ocsp_access(&status.ocsp)];
         }
         let certificate = params
@@ -145,7 +145,7 @@ impl Authority {
         &self,
         common_name: &str,
         key: &KeyPair,
-        crl: Option<&StatusUrl>,
+        crl: Option<&str>,
         now: UnixMs,
         lifetime: Duration,
     ) -> Result<rcgen::Certificate, PrepareError> {
@@ -317,9 +317,9 @@ fn ca_key_id(certificate: &X509Certificate<'_>) -> Result<Vec<u8>, JoinAuthority
         .ok_or(JoinAuthorityError::NotCa)
 }
 
-fn distribution_point(crl: &StatusUrl) -> CrlDistributionPoint {
+fn distribution_point(crl: &str) -> CrlDistributionPoint {
     CrlDistributionPoint {
-        uris: vec![crl.to_string()],
+        uris: vec![crl.to_owned()],
     }
 }
 

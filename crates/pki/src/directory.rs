@@ -14,7 +14,7 @@ use crate::root::{CreateRootError, RootAuthority, WriteRootError, check_passphra
 use crate::status_url::StatusUrl;
 
 /// How long the revocation list of a root is current. Its key comes out of the safe once a year.
-const ROOT_CRL_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const ROOT_CRL_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 const ROOT_CERTIFICATE: &str = "root.crt";
 const ROOT_CRL: &str = "root.crl";
@@ -32,7 +32,7 @@ pub(crate) const ROOT_KEY: &str = "root.key";
 /// | `root.key` | for development only: the root's key, unencrypted |
 ///
 /// It comes into being complete, by one rename, with one intermediate of each kind.
-/// [`prepare_next`](Self::prepare_next) adds further ones.
+/// [`prepare_next`](Self::prepare_next) adds further ones, [`renew_root_list`](Self::renew_root_list) renews the root's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaDirectory(PathBuf);
 

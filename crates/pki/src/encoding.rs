@@ -1,7 +1,7 @@
 use leafgate_identity::{SerialNumber, SpkiHash, UnixMs, Validity};
 use pem::{EncodeConfig, LineEnding, Pem};
 use pkcs8::SecretDocument;
-use rcgen::KeyPair;
+use rcgen::{KeyPair, PublicKeyData};
 use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
@@ -91,6 +91,10 @@ pub fn is_self_signed(certificate_pem: &str) -> bool {
         certificate.issuer().as_raw() == certificate.subject().as_raw()
             && certificate.verify_signature(None).is_ok()
     })
+}
+
+pub(crate) fn spki_hash_of_key(key: &KeyPair) -> SpkiHash {
+    SpkiHash::of_spki_der(&key.subject_public_key_info())
 }
 
 pub(crate) fn spki_hash_of(certificate: &X509Certificate<'_>) -> SpkiHash {

@@ -26,6 +26,12 @@ pub(crate) fn read_certificate(path: &Path) -> Result<Vec<u8>, ReadCaFileError> 
     Ok(block.into_contents())
 }
 
+/// Reads a public file of a CA.
+pub(crate) fn read_text(path: &Path) -> Result<String, ReadCaFileError> {
+    let file = File::open(path).map_err(|source| ReadCaFileError::unreadable(path, source))?;
+    Ok(read_bounded(file, path)?.expose_secret().to_owned())
+}
+
 /// Reads the certificates in a PEM file, one at least, and returns their DER in its order.
 pub(crate) fn read_certificates(path: &Path) -> Result<Vec<Vec<u8>>, ReadCaFileError> {
     let file = File::open(path).map_err(|source| ReadCaFileError::unreadable(path, source))?;
@@ -104,8 +110,20 @@ pub(crate) fn write_new_like(
 }
 
 /// Replaces a file by one for the same users: by then the new content is on disk, and readers see one or the other.
+///
+/// # Errors
+/// The content is longer than what is read of a file, or the file can't be written.
 pub(crate) fn replace(path: &Path, content: &str) -> Result<(), WriteCaFileError> {
-    let written = draft_like(path, content, path).and_then(|file| {
+    let fits = if content.len() as u64 <= MAX_FILE_BYTES {
+        Ok(())
+    } else {
+        let limit = format!(
+            "it would be longer than the {MAX_FILE_BYTES} bytes that are read: remove what is over"
+        );
+        Err(io::Error::new(io::ErrorKind::FileTooLarge, limit))
+    };
+    let written = fits.and_then(|()| {
+        let file = draft_like(path, content, path)?;
         file.persist(path).map_err(|refused| refused.error)?;
         sync_folder(parent_of(path))
     });

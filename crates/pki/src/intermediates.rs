@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use leafgate_identity::SpkiHash;
-use rcgen::{KeyPair, PublicKeyData};
+use rcgen::KeyPair;
 use zeroize::Zeroizing;
 
 use crate::directory::CaDirectory;
 use crate::embedded::{EmbeddedCa, LoadCaError};
+use crate::encoding::spki_hash_of_key;
 use crate::files::{ReadCaFileError, read_certificates, read_key};
 use crate::profile::Intermediate;
 
@@ -69,8 +70,14 @@ impl CaDirectory {
         let mut files = Vec::new();
         for entry in self.path().read_dir()? {
             let entry = entry?;
-            let metadata = entry.metadata()?;
-            files.push((entry.path(), metadata.len(), metadata.modified().ok()));
+            match entry.metadata() {
+                Ok(metadata) => {
+                    files.push((entry.path(), metadata.len(), metadata.modified().ok()));
+                }
+                // The draft of a file that takes its place at this moment.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
         files.sort();
         Ok(CaStamp(files))
@@ -87,7 +94,7 @@ impl CaDirectory {
         let mut keys = Vec::new();
         for path in self.keys(intermediate).map_err(unreadable)? {
             let key = read_key(&path)?;
-            let spki = SpkiHash::of_spki_der(&key.subject_public_key_info());
+            let spki = spki_hash_of_key(&key);
             keys.push(KeyFile { path, spki, key });
         }
         Ok(keys)

@@ -2,6 +2,7 @@ use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
 use crate::encoding::encode_private_key;
 use crate::public_key::PublicKeyInfo;
@@ -37,10 +38,10 @@ impl KeyPairPem {
 
 /// A request that says nothing but the key.
 fn nameless_csr(private_key_pem: &SecretString) -> Result<Vec<u8>, rcgen::Error> {
-    let key = KeyPair::from_pem(private_key_pem.expose_secret())?;
+    let key = Zeroizing::new(KeyPair::from_pem(private_key_pem.expose_secret())?);
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    Ok(params.serialize_request(&key)?.der().to_vec())
+    Ok(params.serialize_request(&*key)?.der().to_vec())
 }
 
 /// Writes a certificate request (RFC 2986) in PEM for a private key (PKCS #8 in PEM), signed with it. The subject is
@@ -53,13 +54,14 @@ pub fn write_csr(
     common_name: &str,
 ) -> Result<String, WriteCsrError> {
     let key = KeyPair::from_pem(private_key_pem.expose_secret()).map_err(WriteCsrError::Key)?;
+    let key = Zeroizing::new(key);
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params
         .distinguished_name
         .push(DnType::CommonName, common_name);
     let request = params
-        .serialize_request(&key)
+        .serialize_request(&*key)
         .and_then(|request| request.pem())
         .map_err(WriteCsrError::Write)?;
     Ok(request.replace("\r\n", "\n"))

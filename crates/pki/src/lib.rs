@@ -23,6 +23,7 @@ mod ocsp;
 mod profile;
 mod public_key;
 mod root;
+mod root_list;
 mod rotation;
 mod serial;
 mod signed_elsewhere;
@@ -58,6 +59,7 @@ pub use root::{
     CreateRootError, INTERMEDIATE_LIFETIME, NewIntermediate, ReadRootError, RootAuthority,
     WriteRootError,
 };
+pub use root_list::RenewRootListError;
 pub use rotation::{NextIntermediate, PrepareNextError, RemoveIntermediateError};
 pub use serial::{DrawSerialError, RandomSerials, SerialSource};
 pub use signed_elsewhere::{UnfitError, check_signed, check_signed_list};

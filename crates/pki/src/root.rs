@@ -3,7 +3,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use leafgate_identity::{SpkiHash, UnixMs, Validity};
+use leafgate_identity::{UnixMs, Validity};
 use pkcs8::pkcs5::pbes2;
 use pkcs8::{EncryptedPrivateKeyInfo, PrivateKeyInfo, SecretDocument};
 use rcgen::KeyPair;
@@ -12,7 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::authority::{Authority, JoinAuthorityError, ca_params};
 use crate::encoding::{
-    CERTIFICATE_LABEL, encode_pem, encode_private_key, key_from_pkcs8, whole_seconds,
+    CERTIFICATE_LABEL, encode_pem, encode_private_key, key_from_pkcs8, spki_hash_of_key,
+    whole_seconds,
 };
 use crate::files::{
     ReadCaFileError, SECRET_MODE, WriteCaFileError, read_certificate, read_key, read_secret,
@@ -124,7 +125,12 @@ impl RootAuthority {
     ) -> Result<NewIntermediate, PrepareError> {
         let key = generate().ok_or_else(|| PrepareError::Refused(GenerateKeyError.into()))?;
         Ok(NewIntermediate {
-            certificate_pem: self.certify_intermediate(subject, &key, root_crl, now)?,
+            certificate_pem: self.certify_intermediate(
+                subject,
+                &key,
+                root_crl.map(StatusUrl::as_str),
+                now,
+            )?,
             private_key_pem: encode_private_key(key.serialized_der()),
         })
     }
@@ -134,7 +140,7 @@ impl RootAuthority {
         &self,
         subject: &str,
         key: &KeyPair,
-        root_crl: Option<&StatusUrl>,
+        root_crl: Option<&str>,
         now: UnixMs,
     ) -> Result<String, PrepareError> {
         let name = distinct_name(subject, key);
@@ -211,8 +217,7 @@ fn generate() -> Option<Zeroizing<KeyPair>> {
 }
 
 fn distinct_name(subject: &str, key: &KeyPair) -> String {
-    use rcgen::PublicKeyData;
-    let hash = SpkiHash::of_spki_der(&key.subject_public_key_info()).to_string();
+    let hash = spki_hash_of_key(key).to_string();
     format!("{subject} {}", &hash[..8])
 }
 

@@ -2,13 +2,13 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use leafgate_identity::{SpkiHash, UnixMs};
-use rcgen::{KeyPair, PublicKeyData};
+use rcgen::KeyPair;
 use secrecy::ExposeSecret;
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 use zeroize::Zeroizing;
 
 use crate::directory::CaDirectory;
-use crate::encoding::{CERTIFICATE_LABEL, encode_pem, encode_private_key};
+use crate::encoding::{CERTIFICATE_LABEL, encode_pem, encode_private_key, spki_hash_of_key};
 use crate::files::{
     ReadCaFileError, WriteCaFileError, read_certificates, replace, sync_folder, write_new_like,
 };
@@ -17,7 +17,6 @@ use crate::issuer::PrepareError;
 use crate::key_pair::GenerateKeyError;
 use crate::profile::Intermediate;
 use crate::root::RootAuthority;
-use crate::status_url::StatusUrl;
 
 /// An intermediate that was added to a CA.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +45,11 @@ impl CaDirectory {
         now: UnixMs,
     ) -> Result<NextIntermediate, PrepareNextError> {
         let _turn = self.lock()?;
-        self.check_root(root)?;
+        if !self.is_of(root)? {
+            return Err(PrepareNextError::RootForeign {
+                certificate: self.root_certificate(),
+            });
+        }
         let certificates = self.certificate(intermediate);
         let present = read_certificates(&certificates)?;
         if present.len() > 1 && !another {
@@ -65,12 +68,12 @@ impl CaDirectory {
         let certificate = root.certify_intermediate(
             &format!("leafgate {intermediate}"),
             &key,
-            present.iter().rev().find_map(|it| root_crl(it)).as_ref(),
+            present.iter().rev().find_map(|it| root_crl(it)).as_deref(),
             now,
         )?;
         replace(&certificates, &(bundle(&present) + &certificate))?;
         Ok(NextIntermediate {
-            issuer: spki(&key),
+            issuer: spki_hash_of_key(&key),
             key: file,
             certificates,
         })
@@ -91,7 +94,7 @@ impl CaDirectory {
         }
         let key = KeyPair::generate().map(Zeroizing::new);
         let key = key.map_err(|_| PrepareError::Refused(GenerateKeyError.into()))?;
-        let file = self.further_key(intermediate, &spki(&key));
+        let file = self.further_key(intermediate, &spki_hash_of_key(&key));
         let text = encode_private_key(key.serialized_der());
         write_new_like(&file, text.expose_secret(), like)?;
         Ok((key, file))
@@ -133,23 +136,18 @@ impl CaDirectory {
     }
 
     /// Of those who change the folder's files at a time each takes its turn.
-    fn lock(&self) -> Result<File, WriteCaFileError> {
+    pub(crate) fn lock(&self) -> Result<File, WriteCaFileError> {
         let failed = |source| WriteCaFileError::new(self.path(), source);
         let folder = File::open(self.path()).map_err(failed)?;
         folder.lock().map_err(failed)?;
         Ok(folder)
     }
 
-    fn check_root(&self, root: &RootAuthority) -> Result<(), PrepareNextError> {
-        let file = self.root_certificate();
-        let own = read_certificates(&file)?;
-        let same = own
-            .first()
-            .is_some_and(|own| encode_pem(CERTIFICATE_LABEL, own) == root.certificate_pem());
-        if same {
-            return Ok(());
-        }
-        Err(PrepareNextError::RootForeign { certificate: file })
+    /// Whether this is the root of the folder.
+    pub(crate) fn is_of(&self, root: &RootAuthority) -> Result<bool, ReadCaFileError> {
+        let own = read_certificates(&self.root_certificate())?;
+        let own = own.first().map(|own| encode_pem(CERTIFICATE_LABEL, own));
+        Ok(own.as_deref() == Some(root.certificate_pem()))
     }
 }
 
@@ -160,12 +158,8 @@ fn bundle(certificates: &[Vec<u8>]) -> String {
     blocks.collect()
 }
 
-fn spki(key: &KeyPair) -> SpkiHash {
-    SpkiHash::of_spki_der(&key.subject_public_key_info())
-}
-
-/// Where an intermediate says that its root's list is served.
-fn root_crl(certificate_der: &[u8]) -> Option<StatusUrl> {
+/// Where an intermediate says that its root's list is served, in whatever form its maker chose.
+fn root_crl(certificate_der: &[u8]) -> Option<String> {
     let (_, certificate) = x509_parser::parse_x509_certificate(certificate_der).ok()?;
     certificate.extensions().iter().find_map(|extension| {
         let ParsedExtension::CRLDistributionPoints(points) = extension.parsed_extension() else {
@@ -176,7 +170,7 @@ fn root_crl(certificate_der: &[u8]) -> Option<StatusUrl> {
                 return None;
             };
             names.iter().find_map(|name| match name {
-                GeneralName::URI(url) => StatusUrl::parse(url).ok(),
+                GeneralName::URI(url) => Some((*url).to_owned()),
                 _ => None,
             })
         })

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use leafgate_identity::{Fingerprint, SerialNumber, Validity};
+use leafgate_identity::{Fingerprint, SerialNumber, UnixMs, Validity};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 use x509_parser::oid_registry::{OID_PKIX_ACCESS_DESCRIPTOR_OCSP, OID_X509_COMMON_NAME};
@@ -72,7 +72,8 @@ pub fn check_signed(
     })
 }
 
-/// Takes a revocation list (DER) that was signed elsewhere, if it has this number and these certificates and no others.
+/// Takes a revocation list (DER) that was signed elsewhere, if it has this number and these certificates and no others, and
+/// is current until `next_update`, give or take five minutes between the signer's clock and ours.
 ///
 /// # Errors
 /// [`UnfitError`] says what is wrong.
@@ -81,6 +82,7 @@ pub fn check_signed_list(
     issuer_pem: &str,
     entries: &[RevokedEntry],
     number: u64,
+    next_update: UnixMs,
 ) -> Result<(), UnfitError> {
     let Ok(([], list)) = CertificateRevocationList::from_der(der) else {
         return Err(unfit("it is no revocation list"));
@@ -106,6 +108,23 @@ pub fn check_signed_list(
     asked.sort_unstable();
     if listed != asked {
         return Err(unfit("it lists other certificates"));
+    }
+    check_list_end(&list, next_update)
+}
+
+/// Who fetches a list that ends early refuses every certificate until the next.
+fn check_list_end(
+    list: &CertificateRevocationList<'_>,
+    next_update: UnixMs,
+) -> Result<(), UnfitError> {
+    let Some(ends) = list.next_update() else {
+        return Err(unfit("it does not say when the next one is due"));
+    };
+    let ends = UnixMs::from_secs(ends.timestamp());
+    if ends < next_update.saturating_sub(SKEW) {
+        return Err(unfit(format!(
+            "it ends at {ends}, before {next_update}: compare the signer's clock with this machine's"
+        )));
     }
     Ok(())
 }

@@ -217,7 +217,7 @@ impl Issuer for VaultIssuer {
         let Some(der) = list else {
             return Err(SignCrlError::Sign(self.engine.odd(&path, &answer).into()));
         };
-        check_signed_list(&der, &self.certificate_pem, entries, number)
+        check_signed_list(&der, &self.certificate_pem, entries, number, next_update)
             .map_err(|unfit| SignCrlError::Sign(unfit.into()))?;
         Ok(der)
     }

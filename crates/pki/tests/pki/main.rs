@@ -11,6 +11,8 @@ mod load;
 mod ocsp;
 mod openssl;
 mod revocation;
+mod root_list;
 mod rotation;
+mod signed_elsewhere;
 mod status_urls;
 mod support;

@@ -59,8 +59,10 @@ fn the_next_intermediate_stands_behind_the_present_one_and_changes_nothing_else(
     let text = fs::read_to_string(&next.certificates).unwrap();
     let last = text.rfind("-----BEGIN").unwrap();
     let alone = at(&test.write("next.crt", &text[last..]));
+    let now = NOW.as_secs().to_string();
     for certificate in [&bundle, &alone] {
-        openssl(&["verify", "-x509_strict", "-CAfile", &root, certificate]);
+        let strict = ["verify", "-x509_strict", "-attime", &now, "-CAfile", &root];
+        openssl(&[&strict[..], &[certificate]].concat());
     }
 }
 
@@ -83,6 +85,22 @@ fn a_second_rotation_waits_for_the_first_unless_told() {
         .prepare_next(DEVICES, &root(&test), true, NOW)
         .unwrap();
     assert_eq!(loaded(&test.ca).len(), 3);
+}
+
+#[test]
+fn a_bundle_that_could_not_be_read_again_is_not_written() {
+    let test = TestCa::create();
+    let file = test.ca.certificate(DEVICES);
+    let one = fs::read_to_string(&file).unwrap();
+    let full = one.repeat(64 * 1024 / one.len());
+    fs::write(&file, &full).unwrap();
+    let refused = test.ca.prepare_next(DEVICES, &root(&test), true, NOW);
+    assert!(
+        matches!(refused, Err(PrepareNextError::Write(_))),
+        "{refused:?}"
+    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), full);
+    assert_eq!(loaded(&test.ca).len(), 1);
 }
 
 /// The writes are: the key, then the certificates' file. Whatever a run left, nothing is taken for an intermediate
@@ -151,8 +169,15 @@ fn the_root_must_be_that_of_the_folder() {
 
 #[test]
 fn the_address_of_the_roots_list_is_taken_over() {
+    address_is_taken_over("http://pki.example.org:8080");
+    // The longest that a registry may be reached under.
+    let host = "http://pki.example.org/";
+    address_is_taken_over(&format!("{host}{}", "a".repeat(512 - host.len())));
+}
+
+fn address_is_taken_over(base: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let url = StatusUrl::parse("http://pki.example.org:8080/crl/root.crl").unwrap();
+    let url = StatusUrl::parse(base).unwrap().root_crl();
     let ca = init_with_root_crl_url(&dir.path().join("ca"), RootKey::DevPlain, Some(&url), NOW);
     let ca = ca.unwrap();
     let root =
@@ -207,6 +232,22 @@ fn what_is_over_is_removed_with_its_key_and_never_the_last() {
     );
     let third = prepare(&test);
     assert_eq!(loaded(&test.ca), [next.issuer, third.issuer]);
+}
+
+#[test]
+fn a_stamp_is_taken_while_drafts_come_and_go() {
+    let test = TestCa::create();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                drop(tempfile::NamedTempFile::new_in(test.ca.path()).unwrap());
+            }
+        });
+        let failed = (0..5_000).find_map(|_| test.ca.stamp().err());
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(failed.is_none(), "{failed:?}");
+    });
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::error::{CliError, Exit};
 use super::files::read_text;
 use super::moment::relative;
 use super::table::Table;
-use super::{Context, crl, rotate};
+use super::{Context, crl, root, rotate};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -36,6 +36,8 @@ pub(super) enum Command {
     },
     /// Write the revocation lists: new ones of devices and servers, and that of the root.
     Crl(crl::Arguments),
+    /// Renew the revocation list of the root, which is current for a year.
+    RootCrl(root::Arguments),
     /// Replace the intermediate that signs devices or servers: prepare, activate, retire.
     Rotate(rotate::Arguments),
 }
@@ -81,6 +83,7 @@ pub(super) async fn run(command: &Command, context: &Context) -> Result<Exit, Cl
             show(&ca, None, context)
         }
         Command::Crl(arguments) => crl::run(arguments, context).await,
+        Command::RootCrl(arguments) => root::run(arguments, context),
         Command::Rotate(arguments) => rotate::run(arguments, context).await,
     }
 }

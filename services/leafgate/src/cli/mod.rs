@@ -25,6 +25,7 @@ mod nats_config;
 mod policy;
 mod progress;
 pub(crate) mod registry;
+mod root;
 mod rotate;
 mod service;
 mod table;

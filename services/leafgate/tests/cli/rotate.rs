@@ -154,6 +154,10 @@ fn the_root_comes_out_of_the_safe_for_the_next_intermediate() {
     };
     let refused = desk.fails(&with("wrong"), 2);
     assert!(refused.contains("passphrase does not open"), "{refused}");
+    let renewed = desk.json("ca root-crl --ca ca --root-key safe.key --passphrase-file passphrase");
+    assert_eq!(renewed["file"], "ca/root.crl");
+    let list = desk.openssl("crl -in ca/root.crl -CAfile ca/root.crt -noout -crlnumber");
+    assert_eq!(list.trim(), "crlNumber=0x02");
     let next = desk.json(&with("passphrase"));
     desk.openssl("verify -x509_strict -CAfile ca/root.crt ca/servers.crt");
     let key = text(&next, "key");

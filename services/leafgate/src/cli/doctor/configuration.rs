@@ -100,7 +100,7 @@ impl Doctor<'_> {
                 "crl",
                 &target,
                 error,
-                "put the root's revocation list there",
+                "put the root's last revocation list there; leafgate ca root-crl renews it",
             ),
         }
     }

@@ -83,8 +83,7 @@ impl Doctor<'_> {
             false => {
                 let detail =
                     format!("it ended {end}, and whoever checks it refuses every certificate");
-                let remedy =
-                    "see that the registry runs and can sign; leafgate ca crl signs the root's";
+                let remedy = "see that the registry runs and can sign; leafgate ca root-crl renews the root's";
                 self.report.fail("crl", target, detail, remedy);
             }
         }

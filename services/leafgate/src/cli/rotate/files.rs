@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use leafgate_api::Issuer;
 use leafgate_identity::SpkiHash;
-use leafgate_pki::{CaDirectory, Intermediate, PrepareNextError, RootAuthority};
+use leafgate_pki::{CaDirectory, Intermediate, PrepareNextError};
 use leafgate_registrar::IssuerState;
-use leafgate_runtime::{Clock, read_secret};
+use leafgate_runtime::Clock;
 use serde::Serialize;
 
 use super::view::short;
@@ -14,6 +14,7 @@ use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::files::explain_files;
 use crate::cli::moment::exact;
+use crate::cli::root::RootArguments;
 
 #[derive(Serialize)]
 struct PreparedView<'a> {
@@ -24,15 +25,15 @@ struct PreparedView<'a> {
     key: PathBuf,
 }
 
-/// Makes the next intermediate, by the root's key with its passphrase, or by the plain one that a CA for development has.
+/// Makes the next intermediate.
 pub(super) fn prepare(
     intermediate: Intermediate,
     folder: &CaDirectory,
-    root_key: Option<(&Path, &Path)>,
+    root: &RootArguments,
     another: bool,
     context: &Context,
 ) -> Result<(), CliError> {
-    let root = root(folder, root_key)?;
+    let root = root.root(folder)?;
     let prepared = folder.prepare_next(intermediate, &root, another, context.clock.now());
     let prepared = prepared.map_err(|error| match &error {
         PrepareNextError::RotationUnfinished { .. } => CliError::caused(Exit::Conflict, &error)
@@ -61,25 +62,6 @@ pub(super) fn prepare(
             next_steps(intermediate, &view.issuer)
         )
     })
-}
-
-fn root(ca: &CaDirectory, key: Option<(&Path, &Path)>) -> Result<RootAuthority, CliError> {
-    let certificate = ca.root_certificate();
-    let root = match key {
-        Some((key, passphrase)) => {
-            RootAuthority::read_encrypted(&certificate, key, &read_secret(passphrase)?)
-        }
-        None => {
-            let key = ca.path().join("root.key");
-            if !key.exists() {
-                let error = format!("{} holds no root key", ca.path().display());
-                return Err(CliError::usage(error)
-                    .hint("take it out of the safe: --root-key FILE --passphrase-file FILE"));
-            }
-            RootAuthority::read_plain(&certificate, &key)
-        }
-    };
-    root.map_err(|error| CliError::caused(Exit::Usage, &error))
 }
 
 /// What an operator does between preparing an issuer and activating it.

@@ -14,6 +14,7 @@ use self::view::show;
 use super::Context;
 use super::error::{CliError, Exit};
 use super::registry::{Registry, RegistryAddress};
+use super::root::RootArguments;
 
 /// `leafgate ca rotate`.
 #[derive(Debug, clap::Args)]
@@ -30,16 +31,8 @@ enum Command {
     Prepare {
         /// What it is to sign.
         kind: Kind,
-        /// The folder of the CA; that of the registry's folder if it is left out.
-        #[arg(long, value_name = "DIR")]
-        ca: Option<PathBuf>,
-        /// The file of the root's key, encrypted. Without it: root.key in the CA's folder, as it is
-        /// there for development.
-        #[arg(long, value_name = "FILE", requires = "passphrase_file")]
-        root_key: Option<PathBuf>,
-        /// The file that holds the passphrase of the root's key.
-        #[arg(long, value_name = "FILE", requires = "root_key")]
-        passphrase_file: Option<PathBuf>,
+        #[command(flatten)]
+        root: RootArguments,
         /// Make one although the rotation before is not over.
         #[arg(long)]
         another: bool,
@@ -95,15 +88,12 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     match &arguments.command {
         Command::Prepare {
             kind,
-            ca,
-            root_key,
-            passphrase_file,
+            root,
             another,
         } => {
-            let folder = authorities(address, ca.as_deref(), context)?;
-            let root_key = root_key.as_deref().zip(passphrase_file.as_deref());
-            files::prepare((*kind).into(), &folder, root_key, *another, context)?;
-            if let (None, Some(registry)) = (ca, address.folder(context)?) {
+            let folder = authorities(address, root.ca.as_deref(), context)?;
+            files::prepare((*kind).into(), &folder, root, *another, context)?;
+            if let (None, Some(registry)) = (&root.ca, address.folder(context)?) {
                 // From here on the registry knows since when it is there.
                 let registrar = registry.registrar(&context.environment).await?;
                 registrar.note_issuers(&context.act()).await?;
