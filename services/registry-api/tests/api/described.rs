@@ -68,7 +68,10 @@ async fn every_answer_is_a_described_one() {
         .expect(200);
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let program = root.join(".tools/schemathesis/bin/schemathesis");
-    assert!(program.exists(), "run scripts/install-python-tool.sh schemathesis");
+    assert!(
+        program.exists(),
+        "run scripts/install-python-tool.sh schemathesis"
+    );
     let trusted = world.folder.path().join("server-ca.crt");
     fs::write(&trusted, world.server_ca.certificate_pem()).unwrap();
     let hooks = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemathesis_hooks.py");
