@@ -14,7 +14,7 @@ use crate::registrar::{Registrar, device_after};
 const GROUP: usize = 512;
 /// How many groups are on their way at a time: twice what a store writes in one transaction, so that while one half is
 /// written the other is read and checked.
-const GROUPS_AT_ONCE: usize = 16;
+const GROUPS_AT_ONCE: usize = 32;
 /// How many devices of a group that failed are looked at one by one at a time.
 const SINGLES_AT_ONCE: usize = 64;
 

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 const MAX_WAITING: usize = 4096;
 
 /// A transaction that has this many changes takes no further commit.
-const ENOUGH_CHANGES: usize = 4096;
+const ENOUGH_CHANGES: usize = 8192;
 
 pub(crate) type CommitResult = Result<FeedPosition, CommitError>;
 

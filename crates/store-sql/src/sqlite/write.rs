@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use leafgate_identity::{DeviceId, UnixMs};
+use leafgate_identity::UnixMs;
 use leafgate_registry::{
     Certificate, CertificateId, CertificateStatus, Crl, DeviceRecord, Document, EventBody, Holder,
     Ledger, Link, Needs,
@@ -208,14 +209,14 @@ fn inserts<'a, T>(
 fn bind_device(mut values: Values<'_>, record: &DeviceRecord) {
     let device = &record.device;
     values
-        .push_bind(device.id.as_str())
+        .push_bind(text(device.id.as_str()))
         .push_bind(device.id.folded())
-        .push_bind(device.trust_domain.as_str())
+        .push_bind(text(device.trust_domain.as_str()))
         .push_bind(device.generation)
         .push_bind(integer(device.version))
-        .push_bind(device.state.as_str())
-        .push_bind(device.device_type.as_str())
-        .push_bind(device.site.as_deref())
+        .push_bind(text(device.state.as_str()))
+        .push_bind(text(device.device_type.as_str()))
+        .push_bind(device.site.as_deref().map(text))
         .push_bind(json(&device.attributes))
         .push_bind(device.registered_at_ms.as_i64())
         .push_bind(device.updated_at_ms.as_i64());
@@ -280,12 +281,17 @@ fn bind_event(mut values: Values<'_>, event: &Link<'_>) {
     values
         .push_bind(integer(event.seq))
         .push_bind(at.as_i64())
-        .push_bind(actor.as_str())
-        .push_bind(kind.as_str())
-        .push_bind(device.as_ref().map(DeviceId::as_str))
-        .push_bind(event.detail.as_str())
+        .push_bind(text(actor.as_str()))
+        .push_bind(text(kind.as_str()))
+        .push_bind(device.as_ref().map(|device| text(device.as_str())))
+        .push_bind(text(event.detail.as_str()))
         .push_bind(event.previous_hash.to_string())
         .push_bind(event.hash.to_string());
+}
+
+/// A text as it is bound with the fewest allocations: SQLx copies a `&str` into a string of its own and shares that.
+fn text(text: &str) -> Arc<str> {
+    text.into()
 }
 
 /// `[[issuer, serial], …]`.
