@@ -2,14 +2,14 @@ use std::collections::BTreeMap;
 use std::slice;
 
 use leafgate_identity::DeviceId;
-use leafgate_pki::Profile;
+use leafgate_pki::BuildProfileError;
 use leafgate_registry::{
     Act, Action, BuildChangeError, Change, Device, DeviceEdit, DeviceRecord, DeviceState,
     NewDevice, RevocationReason,
 };
 
 use crate::error::RegistrarError;
-use crate::registrar::{Registrar, device_after};
+use crate::registrar::{Registrar, device_after, find_domain};
 
 /// What can be done to a device's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +102,10 @@ impl Registrar {
 
     /// Refuses an id that no certificate of its trust domain could carry.
     pub(crate) fn check_name(&self, new: &NewDevice) -> Result<(), RegistrarError> {
-        let domain = self.domain(&new.trust_domain)?;
-        Profile::device(&domain.cn_pattern, &new.id)?;
+        let domains = self.domains.load();
+        let domain = find_domain(&domains, &new.trust_domain)?;
+        let rendered = domain.cn_pattern.render(&new.id);
+        rendered.map_err(BuildProfileError::DeviceName)?;
         Ok(())
     }
 

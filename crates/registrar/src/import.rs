@@ -12,8 +12,9 @@ use crate::registrar::{Registrar, device_after};
 
 /// How many devices are registered in one commit.
 const GROUP: usize = 512;
-/// How many groups are on their way at a time: while some are written in one transaction, the next are read and checked.
-const GROUPS_AT_ONCE: usize = 8;
+/// How many groups are on their way at a time: twice what a store writes in one transaction, so that while one half is
+/// written the other is read and checked.
+const GROUPS_AT_ONCE: usize = 32;
 /// How many devices of a group that failed are looked at one by one at a time.
 const SINGLES_AT_ONCE: usize = 64;
 
@@ -69,14 +70,15 @@ impl Registrar {
         let (mut ids, mut repeats) = (HashSet::with_capacity(lines.len()), Vec::new());
         for (place, (key, line)) in lines.into_iter().enumerate() {
             let refused = match line {
-                Ok(new) => match self.first_registration(&new, act) {
+                Ok(new) => match self.first_registration(new, act) {
                     Ok(change) => {
-                        let group = if ids.insert(new.id.folded()) {
+                        let line = Line { place, change };
+                        let group = if ids.insert(line.id().folded()) {
                             &mut good
                         } else {
                             &mut repeats
                         };
-                        group.push(Line { place, new, change });
+                        group.push(line);
                         None
                     }
                     Err(refusal) => Some(Err(refusal.into())),
@@ -88,9 +90,9 @@ impl Registrar {
         for (place, result) in self.register_all(good, act).await {
             results[place].1 = Some(result.map_err(E::from));
         }
-        for Line { place, new, .. } in repeats {
-            let result = self.import_one(&new, act).await;
-            results[place].1 = Some(result.map_err(E::from));
+        for line in repeats {
+            let result = self.import_one(&line.new_device(), act).await;
+            results[line.place].1 = Some(result.map_err(E::from));
         }
         let complete = results
             .into_iter()
@@ -99,9 +101,9 @@ impl Registrar {
     }
 
     /// The registration of a device whose id nobody had before.
-    fn first_registration(&self, new: &NewDevice, act: &Act) -> Result<Change, RegistrarError> {
-        self.check_name(new)?;
-        let change = Change::register(None, new.clone(), act)?;
+    fn first_registration(&self, new: NewDevice, act: &Act) -> Result<Change, RegistrarError> {
+        self.check_name(&new)?;
+        let change = Change::register(None, new, act)?;
         self.guard.after(&device_after(&change).device)?;
         Ok(change)
     }
@@ -110,7 +112,7 @@ impl Registrar {
     /// once more, for an import that is made again meets whole groups of known devices; then each goes alone.
     async fn register_all(&self, lines: Vec<Line>, act: &Act) -> Vec<Done> {
         let (mut done, left) = self.register_together(lines).await;
-        let ids: Vec<DeviceId> = left.iter().map(|line| line.new.id.clone()).collect();
+        let ids: Vec<DeviceId> = left.iter().map(|line| line.id().clone()).collect();
         let known: Vec<bool> = stream::iter(ids)
             .map(|id| async move { matches!(self.store.load(&id).await, Ok(Some(_))) })
             .buffered(SINGLES_AT_ONCE)
@@ -127,7 +129,10 @@ impl Registrar {
         done.extend(registered);
         singles.extend(left);
         let singles = stream::iter(singles)
-            .map(|line| async move { (line.place, self.import_one(&line.new, act).await) })
+            .map(|line| async move {
+                let result = self.import_one(&line.new_device(), act).await;
+                (line.place, result)
+            })
             .buffered(SINGLES_AT_ONCE);
         done.extend(singles.collect::<Vec<_>>().await);
         done
@@ -138,28 +143,28 @@ impl Registrar {
         if lines.is_empty() {
             return (Vec::new(), lines);
         }
-        let (news, changes): (Vec<_>, Vec<_>) = lines
+        let (places, changes): (Vec<_>, Vec<_>) = lines
             .into_iter()
-            .map(|Line { place, new, change }| ((place, new), change))
+            .map(|Line { place, change }| (place, change))
             .unzip();
         let committed = self.commit(&changes).await;
-        let lines = news.into_iter().zip(changes);
+        let lines = places.into_iter().zip(changes);
         match committed {
             Ok(true) => {
-                let registered = lines.map(|((place, _), change)| {
-                    let record = device_after(&change).clone();
-                    (place, Ok(Imported::Registered(record)))
+                let registered = lines.filter_map(|(place, change)| {
+                    let record = change.into_device_after()?;
+                    Some((place, Ok(Imported::Registered(record))))
                 });
                 (registered.collect(), Vec::new())
             }
             Err(RegistrarError::Unconfirmed(source)) => {
-                let failed = lines.map(|((place, _), _)| {
+                let failed = lines.map(|(place, _)| {
                     (place, Err(RegistrarError::Unconfirmed(source.clone())))
                 });
                 (failed.collect(), Vec::new())
             }
             Ok(false) | Err(_) => {
-                let back = lines.map(|((place, new), change)| Line { place, new, change });
+                let back = lines.map(|(place, change)| Line { place, change });
                 (Vec::new(), back.collect())
             }
         }
@@ -191,9 +196,27 @@ impl Registrar {
 struct Line {
     /// Within its group.
     place: usize,
-    new: NewDevice,
     /// Its registration, if nobody had the id before.
     change: Change,
+}
+
+impl Line {
+    fn id(&self) -> &DeviceId {
+        &device_after(&self.change).device.id
+    }
+
+    /// What the registration was made of.
+    fn new_device(&self) -> NewDevice {
+        let device = &device_after(&self.change).device;
+        NewDevice {
+            id: device.id.clone(),
+            trust_domain: device.trust_domain.clone(),
+            pending: device.state == DeviceState::Pending,
+            device_type: device.device_type.clone(),
+            site: device.site.clone(),
+            attributes: device.attributes.clone(),
+        }
+    }
 }
 
 /// A place within the group, and what came of it.

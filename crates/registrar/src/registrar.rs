@@ -160,12 +160,7 @@ impl Registrar {
     }
 
     pub(crate) fn domain(&self, name: &TrustDomainName) -> Result<TrustDomain, RegistrarError> {
-        let domains = self.domains.load();
-        let found = domains.by_name(name).cloned();
-        found.ok_or_else(|| RegistrarError::TrustDomainUnknown {
-            name: name.clone(),
-            known: domains.iter().map(|known| known.name.clone()).collect(),
-        })
+        find_domain(&self.domains.load(), name).cloned()
     }
 
     pub(crate) async fn load(&self, id: &DeviceId) -> Result<DeviceRecord, RegistrarError> {
@@ -243,6 +238,17 @@ impl fmt::Debug for Registrar {
             .field("overlap", &self.overlap)
             .finish_non_exhaustive()
     }
+}
+
+pub(crate) fn find_domain<'a>(
+    domains: &'a TrustDomains,
+    name: &TrustDomainName,
+) -> Result<&'a TrustDomain, RegistrarError> {
+    let found = domains.by_name(name);
+    found.ok_or_else(|| RegistrarError::TrustDomainUnknown {
+        name: name.clone(),
+        known: domains.iter().map(|known| known.name.clone()).collect(),
+    })
 }
 
 /// The device as it is after a change of a device.

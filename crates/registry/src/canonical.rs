@@ -17,7 +17,7 @@ pub(crate) fn to_string(value: &Value) -> String {
 /// The canonical form of a text, which is that of `serde_json`: it escapes what must be and nothing else (section
 /// 3.2.2.2).
 pub(crate) fn text(text: &str) -> String {
-    Value::from(text).to_string()
+    serde_json::to_string(text).expect("a text always has a JSON form")
 }
 
 /// Whether `serde_json`, which is faster, writes a value's canonical form: its members are in order (section 3.2.3:

@@ -73,6 +73,14 @@ impl Change {
         }
     }
 
+    /// The same, without a copy where nobody else holds the change.
+    pub fn into_device_after(self) -> Option<DeviceRecord> {
+        match Arc::unwrap_or_clone(self.0).write {
+            Write::Device(write) => Some(write.record),
+            _ => None,
+        }
+    }
+
     /// The service certificate as it will be, if this changes one.
     pub fn service_certificate_after(&self) -> Option<&Certificate> {
         match self.write() {

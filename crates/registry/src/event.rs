@@ -149,14 +149,13 @@ fn hash(
     detail: &str,
 ) -> EventHash {
     let actor = canonical::text(actor);
-    let at = canonical::text(&at.to_string());
     let device = device.map_or_else(String::new, |device| {
         format!(",\"device\":{}", canonical::text(device.as_str()))
     });
     let kind = canonical::text(kind.as_str());
     // In the order of the canonical form.
     let json = format!(
-        "{{\"actor\":{actor},\"at\":{at},\"detail\":{detail}{device},\"kind\":{kind},\"seq\":{seq}}}"
+        "{{\"actor\":{actor},\"at\":\"{at}\",\"detail\":{detail}{device},\"kind\":{kind},\"seq\":{seq}}}"
     );
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(previous.as_bytes());

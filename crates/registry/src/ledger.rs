@@ -1,7 +1,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use leafgate_identity::{DeviceId, SpkiHash};
 
@@ -112,7 +112,7 @@ struct DocumentEntry<'a> {
 
 /// What to put back when a commit is refused after its first changes.
 enum Undo<'a> {
-    Device(String, Option<DeviceEntry<'a>>),
+    Device(&'a DeviceId, Option<DeviceEntry<'a>>),
     Certificate(CertificateId, Option<Box<CertificateEntry<'a>>>),
     Crl(SpkiHash, Option<CrlEntry<'a>>),
     Document((DocumentKind, DocumentName), Option<DocumentEntry<'a>>),
@@ -258,8 +258,11 @@ impl<'a> Ledger<'a> {
             certificates,
         } = write;
         let device = &record.device;
-        let folded = device.id.folded();
-        let known = self.devices.get(&folded);
+        let place = self.devices.entry(device.id.folded());
+        let known = match &place {
+            btree_map::Entry::Occupied(known) => Some(known.get()),
+            btree_map::Entry::Vacant(_) => None,
+        };
         match (expected_version, known) {
             (None, None) => {}
             (None, Some(known)) => {
@@ -280,10 +283,14 @@ impl<'a> Ledger<'a> {
             version: device.version,
             record: Some(record),
         };
-        undo.push(Undo::Device(
-            folded.clone(),
-            self.devices.insert(folded, entry),
-        ));
+        let before = match place {
+            btree_map::Entry::Occupied(mut known) => Some(known.insert(entry)),
+            btree_map::Entry::Vacant(place) => {
+                place.insert(entry);
+                None
+            }
+        };
+        undo.push(Undo::Device(&device.id, before));
         for certificate in certificates {
             match certificate {
                 CertificateWrite::Insert(certificate) => {
@@ -380,7 +387,7 @@ impl<'a> Ledger<'a> {
 
     fn take_back(&mut self, step: Undo<'a>) {
         match step {
-            Undo::Device(id, before) => restore(&mut self.devices, id, before),
+            Undo::Device(id, before) => restore(&mut self.devices, id.folded(), before),
             Undo::Certificate(id, before) => {
                 restore(&mut self.certificates, id, before.map(|entry| *entry));
             }

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 const MAX_WAITING: usize = 4096;
 
 /// A transaction that has this many changes takes no further commit.
-const ENOUGH_CHANGES: usize = 4096;
+const ENOUGH_CHANGES: usize = 8192;
 
 pub(crate) type CommitResult = Result<FeedPosition, CommitError>;
 
@@ -64,6 +64,8 @@ async fn run(mut connection: impl Transact, mut waiting: mpsc::Receiver<Job>) {
             replies.push(reply);
         }
         let results = write(&mut connection, &commits).await;
+        // Before their results are known, so that callers hold their changes alone.
+        drop(commits);
         for (reply, result) in replies.into_iter().zip(results) {
             // A caller that stopped waiting doesn't want the answer.
             let _ = reply.send(result);

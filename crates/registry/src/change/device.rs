@@ -300,13 +300,13 @@ fn check_values(device: &Device) -> Result<(), BuildChangeError> {
         return malformed("attributes".to_owned(), "must be 64 at most");
     }
     for (name, value) in &device.attributes {
-        let name_shown = Excerpt::of(name);
         if !is_token(name) {
-            return malformed(format!("attribute name {name_shown}"), TOKEN_RULE);
+            return malformed(format!("attribute name {}", Excerpt::of(name)), TOKEN_RULE);
         }
         if !fits(value) {
             let problem = "must have 256 bytes at most and no control character";
-            return malformed(format!("value of attribute {name_shown}"), problem);
+            let field = format!("value of attribute {}", Excerpt::of(name));
+            return malformed(field, problem);
         }
     }
     Ok(())

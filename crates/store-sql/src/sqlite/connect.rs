@@ -18,6 +18,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the change to WAL mode is tried while another process is at it: it doesn't wait for locks.
 const WAL_ATTEMPTS: u32 = 100;
 
+/// After how many pages of the log a writer copies them into the database: with 4 KiB each, 16 MiB. Commits are durable in
+/// the log; SQLite's own 1,000 pages would have nearly every transaction of an import wait for the database's file too.
+const CHECKPOINT_PAGES: u32 = 4_000;
+
 const MAX_READERS: u32 = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,10 +167,10 @@ impl Database {
             .disable_statement_logging();
         match access {
             Access::Read => options.read_only(true),
-            Access::Write => options.synchronous(SqliteSynchronous::Full),
-            Access::Create => options
+            Access::Write | Access::Create => options
                 .synchronous(SqliteSynchronous::Full)
-                .create_if_missing(true),
+                .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
+                .create_if_missing(access == Access::Create),
         }
     }
 }

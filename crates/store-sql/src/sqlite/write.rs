@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use leafgate_identity::{DeviceId, UnixMs};
+use leafgate_identity::UnixMs;
 use leafgate_registry::{
     Certificate, CertificateId, CertificateStatus, Crl, DeviceRecord, Document, EventBody, Holder,
     Ledger, Link, Needs,
@@ -124,31 +125,38 @@ pub(super) async fn write_ledger(
     const EVENTS: &str =
         "INSERT INTO events (seq, at_ms, actor, kind, device_id, detail, previous_hash, hash) ";
 
-    let certificates = ledger.certificates();
+    let certificates = ledger.certificates().collect();
+    let crls = ledger.crls().collect();
+    let documents = ledger.documents().collect();
+    let events = ledger.events().iter().collect();
     // A version of 1 was never there before, and nothing has to be compared with it.
     let (new, changed): (Vec<_>, Vec<_>) = ledger
         .devices()
         .partition(|record| record.device.version == 1);
-    insert(connection, DEVICES, new, bind_device, "").await?;
-    insert(connection, DEVICES, changed, bind_device, OR_CHANGE_DEVICE).await?;
-    insert(
-        connection,
-        CERTIFICATES,
-        certificates,
-        bind_certificate,
-        OR_CHANGE_CERTIFICATE,
-    )
-    .await?;
-    insert(connection, CRLS, ledger.crls(), bind_crl, OR_CHANGE_CRL).await?;
-    insert(
-        connection,
-        DOCUMENTS,
-        ledger.documents(),
-        bind_document,
-        OR_CHANGE_DOCUMENT,
-    )
-    .await?;
-    insert(connection, EVENTS, ledger.events(), bind_event, "").await?;
+    let mut inserts = inserts(DEVICES, new, bind_device, "")
+        .chain(inserts(DEVICES, changed, bind_device, OR_CHANGE_DEVICE))
+        .chain(inserts(
+            CERTIFICATES,
+            certificates,
+            bind_certificate,
+            OR_CHANGE_CERTIFICATE,
+        ))
+        .chain(inserts(CRLS, crls, bind_crl, OR_CHANGE_CRL))
+        .chain(inserts(
+            DOCUMENTS,
+            documents,
+            bind_document,
+            OR_CHANGE_DOCUMENT,
+        ))
+        .chain(inserts(EVENTS, events, bind_event, ""));
+    let mut next = inserts.next();
+    while let Some(insert) = next {
+        // While SQLite, on a thread of its own, is at one, the next is built.
+        let (done, following) =
+            tokio::join!(insert.execute(&mut *connection), async { inserts.next() });
+        done?;
+        next = following;
+    }
     let position = ledger.position();
     sqlx::query("UPDATE feed_head SET epoch = ?, seq = ?, hash = ? WHERE id = 1")
         .bind(position.epoch.to_string())
@@ -161,39 +169,54 @@ pub(super) async fn write_ledger(
 
 type Values<'a> = Separated<'a, Sqlite, &'static str>;
 
-async fn insert<'a, T: 'a>(
-    connection: &mut SqliteConnection,
+/// A statement with what it writes.
+struct Insert {
+    sql: QueryBuilder<Sqlite>,
+    rows: usize,
+}
+
+impl Insert {
+    async fn execute(mut self, connection: &mut SqliteConnection) -> Result<(), Failure> {
+        // Statements of the usual sizes are worth keeping.
+        let keep = self.rows == 1 || self.rows == ROWS_PER_STATEMENT;
+        let sql = self.sql.build().persistent(keep);
+        sql.execute(connection).await?;
+        Ok(())
+    }
+}
+
+/// The statements that write these rows, each built when its turn comes.
+fn inserts<'a, T>(
     into: &'static str,
-    rows: impl IntoIterator<Item = &'a T>,
+    rows: Vec<&'a T>,
     bind: fn(Values<'_>, &T),
     or: &'static str,
-) -> Result<(), Failure> {
-    let rows: Vec<_> = rows.into_iter().collect();
-    for rows in rows.chunks(ROWS_PER_STATEMENT) {
+) -> impl Iterator<Item = Insert> + use<'a, T> {
+    let starts = (0..rows.len()).step_by(ROWS_PER_STATEMENT);
+    starts.map(move |start| {
+        let end = rows.len().min(start + ROWS_PER_STATEMENT);
+        let rows = &rows[start..end];
         let mut sql = QueryBuilder::new(into);
         sql.push_values(rows, |values, row| bind(values, row))
             .push(or);
-        // Statements of the usual sizes are worth keeping.
-        let keep = rows.len() == 1 || rows.len() == ROWS_PER_STATEMENT;
-        sql.build()
-            .persistent(keep)
-            .execute(&mut *connection)
-            .await?;
-    }
-    Ok(())
+        Insert {
+            sql,
+            rows: rows.len(),
+        }
+    })
 }
 
 fn bind_device(mut values: Values<'_>, record: &DeviceRecord) {
     let device = &record.device;
     values
-        .push_bind(device.id.as_str())
+        .push_bind(text(device.id.as_str()))
         .push_bind(device.id.folded())
-        .push_bind(device.trust_domain.as_str())
+        .push_bind(text(device.trust_domain.as_str()))
         .push_bind(device.generation)
         .push_bind(integer(device.version))
-        .push_bind(device.state.as_str())
-        .push_bind(device.device_type.as_str())
-        .push_bind(device.site.as_deref())
+        .push_bind(text(device.state.as_str()))
+        .push_bind(text(device.device_type.as_str()))
+        .push_bind(device.site.as_deref().map(text))
         .push_bind(json(&device.attributes))
         .push_bind(device.registered_at_ms.as_i64())
         .push_bind(device.updated_at_ms.as_i64());
@@ -258,12 +281,17 @@ fn bind_event(mut values: Values<'_>, event: &Link<'_>) {
     values
         .push_bind(integer(event.seq))
         .push_bind(at.as_i64())
-        .push_bind(actor.as_str())
-        .push_bind(kind.as_str())
-        .push_bind(device.as_ref().map(DeviceId::as_str))
-        .push_bind(event.detail.as_str())
+        .push_bind(text(actor.as_str()))
+        .push_bind(text(kind.as_str()))
+        .push_bind(device.as_ref().map(|device| text(device.as_str())))
+        .push_bind(text(event.detail.as_str()))
         .push_bind(event.previous_hash.to_string())
         .push_bind(event.hash.to_string());
+}
+
+/// A text as it is bound with the fewest allocations: SQLx copies a `&str` into a string of its own and shares that.
+fn text(text: &str) -> Arc<str> {
+    text.into()
 }
 
 /// `[[issuer, serial], …]`.
