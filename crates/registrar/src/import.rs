@@ -158,9 +158,8 @@ impl Registrar {
                 (registered.collect(), Vec::new())
             }
             Err(RegistrarError::Unconfirmed(source)) => {
-                let failed = lines.map(|(place, _)| {
-                    (place, Err(RegistrarError::Unconfirmed(source.clone())))
-                });
+                let failed = lines
+                    .map(|(place, _)| (place, Err(RegistrarError::Unconfirmed(source.clone()))));
                 (failed.collect(), Vec::new())
             }
             Ok(false) | Err(_) => {
