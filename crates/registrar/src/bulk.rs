@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::devices::DeviceAction;
 use crate::error::RegistrarError;
 use crate::guard::target;
+use crate::on_its_own::on_its_own;
 use crate::registrar::Registrar;
 
 const PAGE: usize = 1000;
@@ -56,8 +57,8 @@ impl Registrar {
     /// Changes the state of many devices, if they are as many as expected: the number that [`plan`](Self::plan) gave and
     /// somebody confirmed. `rate` bounds how many are changed in a second. `act` is asked anew for each.
     ///
-    /// Nothing happens but while the stream is read. Each device is looked at again when its turn comes: one that is no
-    /// longer selected is left alone. What has begun when the stream is dropped may still be done. To resume what was
+    /// Nothing is begun but while the stream is read. Each device is looked at again when its turn comes: one that is no
+    /// longer selected is left alone. What has begun when the stream is dropped is still done. To resume what was
     /// broken off, plan and apply again.
     ///
     /// # Errors
@@ -80,12 +81,12 @@ impl Registrar {
         let shared = Arc::new((self.clone(), filter, act));
         let changes = paced(ids, rate).map(move |id| {
             let shared = Arc::clone(&shared);
-            async move {
+            on_its_own(async move {
                 let (registrar, filter, act) = &*shared;
                 let act = act();
                 let outcome = registrar.apply_to(&id, filter, action, &act).await;
                 BulkResult { id, outcome }
-            }
+            })
         });
         Ok(changes.buffered(AT_ONCE).boxed())
     }

@@ -8,6 +8,7 @@ use leafgate_identity::DeviceId;
 use leafgate_registry::{Act, Change, DeviceRecord, DeviceState, NewDevice};
 
 use crate::error::RegistrarError;
+use crate::on_its_own::on_its_own;
 use crate::registrar::{Registrar, device_after};
 
 /// How many devices are registered in one commit.
@@ -32,7 +33,7 @@ impl Registrar {
     /// result under its key, in the same order. A line that can't be registered fails alone. One that is registered just
     /// so is no failure: an import that was broken off can be made again as a whole. `act` is asked anew for each group.
     ///
-    /// Nothing happens but while the stream is read. Lines are committed in groups of those that are there, some groups
+    /// Nothing is begun but while the stream is read; what has begun when it is dropped is still done. Lines are committed in groups of those that are there, some groups
     /// at a time. Of two lines for one id in one group the first counts; of two in different groups, the one that is
     /// written first.
     pub fn import<K, E, S>(
@@ -50,10 +51,10 @@ impl Registrar {
             .ready_chunks(GROUP)
             .map(move |group| {
                 let shared = Arc::clone(&shared);
-                async move {
+                on_its_own(async move {
                     let (registrar, act) = &*shared;
                     registrar.import_group(group, &act()).await
-                }
+                })
             })
             .buffered(GROUPS_AT_ONCE)
             .flat_map(stream::iter)

@@ -32,6 +32,7 @@ mod issuers;
 mod keys;
 mod limits;
 mod occasion;
+mod on_its_own;
 mod once;
 mod overlap;
 mod refusals;

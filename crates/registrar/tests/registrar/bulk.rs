@@ -21,6 +21,7 @@ over_every_store!(
     a_scope_bounds_the_selection,
     a_broken_off_change_is_resumed,
     many_devices_are_changed,
+    who_reads_results_slowly_holds_nobody_up,
 );
 
 async fn fleet(bench: &Bench) {
@@ -241,6 +242,29 @@ async fn many_devices_are_changed(bench: Bench) {
         .unwrap();
     let done = outcomes(results).await;
     assert!(done.len() == FLEET && done.iter().all(|(_, done)| *done));
+}
+
+/// What has begun goes on while nobody reads, and gives back the connections that it has to the store.
+async fn who_reads_results_slowly_holds_nobody_up(bench: Bench) {
+    let ids: Vec<_> = (0..300).map(|number| format!("d{number}")).collect();
+    let lines = ids
+        .iter()
+        .map(|name| (0, Ok::<_, RegistrarError>(new_device(name))));
+    let lines = futures::stream::iter(lines.collect::<Vec<_>>());
+    let mut imported = bench.registrar.import(lines, act);
+    while imported.next().await.is_some() {
+        bench.record(&id(&ids[0])).await;
+    }
+    let action = DeviceAction::Disable;
+    let all = DeviceFilter::default();
+    let registrar = &bench.registrar;
+    let mut results = registrar.apply(all, action, 300, None, act).await.unwrap();
+    while let Some(result) = results.next().await {
+        assert!(result.outcome.is_ok());
+        for other in &ids[..8] {
+            bench.record(&id(other)).await;
+        }
+    }
 }
 
 /// The pace is the timer's, which a test can hold and turn.
