@@ -5,6 +5,8 @@ use std::fs::{self, Permissions};
 use std::io::{Read, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
 use nix::pty::openpty;
 use serde_json::{Value, json};
@@ -147,6 +149,8 @@ fn an_import_goes_on_when_the_service_comes_back() {
     api.running.kill();
     input.write_all(fleet(FIRST, 600).as_bytes()).unwrap();
     input.flush().unwrap();
+    // Longer than the first pause, so that it is asked for while it is not there.
+    thread::sleep(Duration::from_secs(2));
     api.start_again(&desk);
     desk.api = Some(api);
     input.write_all(fleet(600, ALL).as_bytes()).unwrap();

@@ -30,6 +30,7 @@ pub(super) fn import(
         source: Arc::new(tokio::sync::Mutex::new(lines.fuse().boxed())),
         queue: Arc::default(),
         answer: None,
+        begun: false,
         patience: Patience::default(),
     };
     let results = stream::unfold(Some(importing), |importing| async {
@@ -47,6 +48,8 @@ struct Importing {
     source: Arc<tokio::sync::Mutex<BoxStream<'static, Line>>>,
     queue: Arc<Mutex<Queue>>,
     answer: Option<Answer<ImportResult>>,
+    /// Whether a request was ever answered.
+    begun: bool,
     patience: Patience,
 }
 
@@ -70,7 +73,8 @@ impl Importing {
                     return Ok(None);
                 }
                 if let Err(failure) = self.send().await {
-                    if failure.wait.is_none() {
+                    // One that was there once comes back, such as after a restart.
+                    if failure.wait.is_none() && !self.begun {
                         return Err(failure.error);
                     }
                     self.patience.wait(failure.error).await?;
@@ -116,6 +120,7 @@ impl Importing {
         match request.send().await {
             Ok(response) if response.status().is_success() => {
                 self.answer = Some(Answer::new(response));
+                self.begun = true;
                 Ok(())
             }
             Ok(response) => Err(Failure::answered(&access.name(), response).await),
